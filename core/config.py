@@ -1,0 +1,139 @@
+"""Settings: the only reader of the environment, and of an optional TOML file named by SONA_CONFIG.
+
+A field `foo` of section `bar` is set by the variable SONA_BAR_FOO, or by `foo` under `[bar]` in the file; the
+environment wins.
+Every default carries its reason. An unknown key in the file, or a value of the wrong type, is an error that names it.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from core.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    sql_dsn: str = ""  # a plain PostgreSQL connection string; empty where Cloud SQL is configured
+    sql_instance: str = ""  # project:region:instance: connect through cloud-sql-python-connector with IAM
+    sql_user: str = ""  # IAM database user of this workload, with sql_instance
+    sql_database: str = "lora_adapters"  # the specification's database name
+    sql_pool_size: int = 4  # connections per instance; max_instances x this stays below max_connections
+    sql_timeout_s: float = 5.0  # statement and pool wait; below every request timeout
+    redis_url: str = ""  # redis:// or rediss://; Memorystore's AUTH string is part of it
+    redis_ca_file: str = ""  # certificate authority of Memorystore's TLS
+    redis_timeout_s: float = 0.25  # a hot store slower than this is worse than the cold one
+    state_ttl_s: int = 30 * 86_400  # design section 5: hot copies live 30 days, refreshed on use
+    project: str = "sona-local"  # Google Cloud project of the topics
+    publish_timeout_s: float = 5.0  # collect answers 503 when the broker takes longer
+    interactions_topic: str = "interactions"
+    snapshots_bucket: str = "sona-snapshots"
+    storage_endpoint: str = ""  # a Cloud Storage stand-in; empty means Google's
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSettings:
+    issuer: str = ""  # with audience and jwks_url: tokens of an identity provider; all empty = everybody is refused
+    audience: str = "sona"
+    jwks_url: str = ""
+    local_secret_file: str = ""  # the laptop's signing secret; refused unless edition is "laptop"
+    service_role: str = "service"  # role claim that may act for any user
+    push_audience: str = ""  # OIDC audience of Pub/Sub pushes; checked on ingest when set
+    push_email: str = ""  # service account that pushes
+
+
+@dataclass(frozen=True, slots=True)
+class RankingSettings:
+    preset: str = "sona"  # strategy weights: sona (.30/.20/.40/.10) or classic (.35/.25/.30/.10), design section 6
+    fusion: str = "rrf"  # rrf or scores
+    rrf_k: float = 60.0  # Cormack et al. 2009
+    mmr_lambda: float = 0.7  # design section 6
+    genre_cap: float = 0.4  # at most this share of an answer from one primary genre, design section 6
+    pool_size: int = 200  # candidates per strategy; recall at 200 exceeds .5 on the evaluation sets
+    strategy_deadline_ms: float = 40.0  # later strategies are named in `degraded`
+    history_decay: float = 0.8  # weight per step back in history; chosen on validation, reference EASE + decay
+    half_life_days: float = 30.0  # preference vector: 0.95 ^ (days / 30)
+    popularity_half_life_days: float = 3.0  # online popularity; best on naturally timed data
+    counters_max_age_s: float = 30.0  # shared counters are cached this long per instance, design section 2
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    edition: str = "cloud"  # "laptop" only in the embedded edition: allows its token signer
+    log_level: str = "INFO"
+    cache_dir: str = "/tmp/sona"  # snapshots and models; memory on Cloud Run, sized for two snapshots
+    snapshot_max_age_s: float = 30.0  # how long an instance may serve before it looks at the active pointer
+    max_body_bytes: int = 262_144  # request bodies, gcp security checklist
+    impressions: bool = True  # publish what was shown (best effort)
+    stores: StoreSettings = field(default_factory=StoreSettings)
+    auth: AuthSettings = field(default_factory=AuthSettings)
+    ranking: RankingSettings = field(default_factory=RankingSettings)
+
+
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+
+
+def _convert(name: str, value: Any, kind: type) -> Any:
+    try:
+        if kind is bool and isinstance(value, str):
+            if value.lower() not in _TRUE | _FALSE:
+                raise ValueError(value)
+            return value.lower() in _TRUE
+        if kind is bool and not isinstance(value, bool):
+            raise ValueError(value)
+        return kind(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{name} must be {kind.__name__}, not {value!r}") from error
+
+
+def _build(kind: Any, prefix: str, table: Mapping[str, Any], environ: Mapping[str, str]) -> Any:
+    hints = get_type_hints(kind)
+    unknown = set(table) - set(hints)
+    if unknown:
+        raise ConfigurationError(f"unknown settings in the configuration file: {', '.join(sorted(unknown))}")
+    values: dict[str, Any] = {}
+    for item in fields(kind):
+        name, hint = f"{prefix}_{item.name.upper()}", hints[item.name]
+        if is_dataclass(hint):
+            values[item.name] = _build(hint, name, table.get(item.name, {}), environ)
+        elif name in environ:
+            values[item.name] = _convert(name, environ[name], hint)
+        elif item.name in table:
+            values[item.name] = _convert(name, table[item.name], hint)
+    return kind(**values)
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Settings from an environment mapping. Raises ConfigurationError naming what is wrong."""
+    table: dict[str, Any] = {}
+    if path := environ.get("SONA_CONFIG"):
+        try:
+            table = tomllib.loads(Path(path).read_text())
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise ConfigurationError(f"SONA_CONFIG={path}: {error}") from error
+    settings: Settings = _build(Settings, "SONA", table, environ)
+    if settings.auth.local_secret_file and settings.edition != "laptop":
+        raise ConfigurationError("SONA_AUTH_LOCAL_SECRET_FILE is for the laptop edition only")
+    return settings
+
+
+@cache
+def settings() -> Settings:
+    """This process's settings, read once."""
+    return read_settings(os.environ)
+
+
+def environment_names(kind: Any = Settings, prefix: str = "SONA") -> list[str]:
+    """Every variable that is read, for the deployment's checks."""
+    hints = get_type_hints(kind)
+    names: list[str] = []
+    for item in fields(kind):
+        name = f"{prefix}_{item.name.upper()}"
+        names += environment_names(hints[item.name], name) if is_dataclass(hints[item.name]) else [name]
+    return names

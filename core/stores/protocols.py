@@ -1,0 +1,147 @@
+"""What the flows need of the stores, in the flows' own words.
+
+Every protocol has one contract suite under tests/contracts that runs on the real backend. All methods raise
+StoreUnavailable when the backend does not answer; none hides a failure behind an empty result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from core.catalog import Title
+from core.interaction import Event
+
+
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """One user's state as bytes (see core.profile.codec). `version` grows with every write, `seq` with every event."""
+
+    blob: bytes
+    version: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class SequencedEvent:
+    """An accepted event with its place in its user's log; seq starts at 1 and has no gaps."""
+
+    seq: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What a transaction did: the events that were new (in order) and the state that now is the truth."""
+
+    new: tuple[SequencedEvent, ...]
+    state: StoredState | None  # None: every event was refused because the user is erased
+
+
+Fold = Callable[[StoredState | None, Sequence[SequencedEvent]], bytes]
+"""Pure function (state before, new events) -> state blob after; called inside the transaction, under the row lock."""
+
+
+class EventLog(Protocol):
+    """The event log and the user states folded from it: the truth, in Cloud SQL."""
+
+    def append(self, user_id: str, events: Sequence[Event], fold: Fold) -> Appended:
+        """In one transaction under the user's row lock: insert events with unknown ids, number them, fold, write the state."""
+
+    def load_state(self, user_id: str) -> StoredState | None: ...
+
+    def events(self, user_id: str, after_seq: int = 0) -> Iterator[SequencedEvent]:
+        """The user's events in ingest order."""
+
+    def reject(self, reason: str, payload: bytes, message_id: str) -> None:
+        """Keep an event that can never be applied, with the reason; the same message twice is kept once."""
+
+    def mark_hot_stale(self, user_id: str) -> None:
+        """Remember that the hot copy could not be written."""
+
+    def stale_hot(self, limit: int) -> list[tuple[str, StoredState]]:
+        """Users whose hot copy is behind, oldest mark first."""
+
+    def clear_hot_stale(self, user_id: str, version: int) -> None:
+        """The hot copy now has `version`; a newer write keeps the mark."""
+
+    def popularity(self, since: float, half_life_s: float, now: float) -> dict[str, float]:
+        """content_id -> sum over positive events since `since` of 2^(-(now - occurred_at) / half_life_s)."""
+
+    def positives(self) -> Iterator[Event]:
+        """Every interaction of every user, streamed by user and time, for the snapshot build."""
+
+
+class HotStates(Protocol):
+    """Copies of user states in Valkey. An older version never overwrites a newer one; an erased user stays erased."""
+
+    def get(self, user_id: str) -> StoredState | None: ...
+
+    def put(self, user_id: str, state: StoredState) -> bool:
+        """True when the copy now has this version or a newer one; False when the user is erased."""
+
+    def delete(self, user_id: str) -> None: ...
+
+
+class PopularityCounters(Protocol):
+    """Shared time-decayed counters of positive events per title (forward decay, so that adding is one increment)."""
+
+    def add(self, weights: Mapping[str, float], now: float) -> None:
+        """Add weights (content_id -> weight) observed at `now` (Unix seconds)."""
+
+    def read(self, now: float) -> dict[str, float]:
+        """content_id -> decayed count at `now`; empty when nothing has been counted since the counters were lost."""
+
+    def replace(self, counts: Mapping[str, float], now: float) -> None:
+        """Refill lost counters from the truth."""
+
+
+class Publisher(Protocol):
+    """The way into Pub/Sub. A message carries events of one user; the ordering key is the user."""
+
+    def publish(self, topic: str, ordering_key: str, data: bytes, attributes: Mapping[str, str]) -> str:
+        """Wait until the broker has accepted the message and return its id."""
+
+    def publish_best_effort(self, topic: str, ordering_key: str, data: bytes) -> bool:
+        """Hand over without waiting; False (and counted) when too many are outstanding."""
+
+    def flush(self) -> None:
+        """Send what is buffered; called on SIGTERM and at the end of a job."""
+
+
+class Catalog(Protocol):
+    """Titles, availability and typed relationships in Cloud SQL."""
+
+    def upsert(self, titles: Iterable[Title]) -> int:
+        """Insert or update; returns how many rows changed. The same titles twice change nothing."""
+
+    def titles(self) -> Iterator[Title]: ...
+
+    def exists(self, content_ids: Sequence[str]) -> set[str]: ...
+
+    def put_relationships(self, edges: Iterable[tuple[str, str, str, float]]) -> int:
+        """(source, target, type, weight) rows of a snapshot build; reinforced weights are kept."""
+
+
+class Bucket(Protocol):
+    """Objects in one Cloud Storage bucket. Names are slash-separated."""
+
+    def upload(self, name: str, path: Path) -> None: ...
+
+    def download(self, name: str, path: Path) -> None:
+        """Raises NotFound for a missing object."""
+
+    def write(self, name: str, data: bytes, if_generation: int | None = None) -> int:
+        """Write and return the new generation; Conflict when `if_generation` (0 = must not exist) does not match."""
+
+    def read(self, name: str) -> tuple[bytes, int]:
+        """Bytes and generation. Raises NotFound."""
+
+    def list(self, prefix: str) -> list[str]: ...
+
+    def delete(self, name: str) -> None: ...
+
+
+Record = dict[str, Any]
