@@ -32,6 +32,7 @@ class StoreSettings:
     state_ttl_s: int = 30 * 86_400  # design section 5: hot copies live 30 days, refreshed on use
     project: str = "sona-local"  # Google Cloud project of the topics
     publish_timeout_s: float = 5.0  # collect answers 503 when the broker takes longer
+    pubsub_endpoint: str = ""  # host:port of a Pub/Sub stand-in; empty means Google's
     interactions_topic: str = "interactions"
     snapshots_bucket: str = "sona-snapshots"
     storage_endpoint: str = ""  # a Cloud Storage stand-in; empty means Google's
@@ -46,6 +47,7 @@ class AuthSettings:
     service_role: str = "service"  # role claim that may act for any user
     push_audience: str = ""  # OIDC audience of Pub/Sub pushes; checked on ingest when set
     push_email: str = ""  # service account that pushes
+    push_jwks_url: str = "https://www.googleapis.com/oauth2/v3/certs"  # keys of the tokens that Pub/Sub pushes carry
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +111,29 @@ def _build(kind: Any, prefix: str, table: Mapping[str, Any], environ: Mapping[st
     return kind(**values)
 
 
-def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Settings from an environment mapping. Raises ConfigurationError naming what is wrong."""
+def read_settings(environ: Mapping[str, str] | None = None, config: Path | None = None) -> Settings:
+    """Settings from an environment (default: this process's) and a TOML file (default: the one SONA_CONFIG names).
+
+    Raises ConfigurationError naming what is wrong.
+    """
+    environ = os.environ if environ is None else environ
+    path = config or environ.get("SONA_CONFIG")
     table: dict[str, Any] = {}
-    if path := environ.get("SONA_CONFIG"):
+    if path:
         try:
             table = tomllib.loads(Path(path).read_text())
         except (OSError, tomllib.TOMLDecodeError) as error:
-            raise ConfigurationError(f"SONA_CONFIG={path}: {error}") from error
-    settings: Settings = _build(Settings, "SONA", table, environ)
-    if settings.auth.local_secret_file and settings.edition != "laptop":
+            raise ConfigurationError(f"configuration file {path}: {error}") from error
+    read: Settings = _build(Settings, "SONA", table, environ)
+    if read.auth.local_secret_file and read.edition != "laptop":
         raise ConfigurationError("SONA_AUTH_LOCAL_SECRET_FILE is for the laptop edition only")
-    return settings
+    return read
 
 
 @cache
 def settings() -> Settings:
     """This process's settings, read once."""
-    return read_settings(os.environ)
+    return read_settings()
 
 
 def environment_names(kind: Any = Settings, prefix: str = "SONA") -> list[str]:

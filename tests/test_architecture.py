@@ -83,14 +83,18 @@ def test_function_files_are_thin_and_hold_their_entry_point() -> None:
             continue
         source = path.read_text()
         assert len(source.splitlines()) < 40, relative(path)
-        defined = {node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+        defined = {
+            node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
         assert path.stem in defined, f"{relative(path)} does not define {path.stem}"
 
 
 def test_no_file_hides_what_it_is_or_leaves_work_undone() -> None:
     for path in SOURCES:
         assert not re.search(r"utils?|helpers?|common|manager", path.stem), relative(path)
-        hidden = re.search(r"TODO|FIXME|NotImplementedError|except Exception|placeholder|in production(,| this| we)", path.read_text())
+        hidden = re.search(
+            r"TODO|FIXME|NotImplementedError|except Exception|placeholder|in production(,| this| we)", path.read_text()
+        )
         assert hidden is None, f"{relative(path)}: {hidden and hidden.group()}"
 
 

@@ -48,7 +48,11 @@ class EventLog(Protocol):
     """The event log and the user states folded from it: the truth, in Cloud SQL."""
 
     def append(self, user_id: str, events: Sequence[Event], fold: Fold) -> Appended:
-        """In one transaction under the user's row lock: insert events with unknown ids, number them, fold, write the state."""
+        """In one transaction under the user's row lock: number and insert unknown events, fold, write the state.
+
+        When nothing is new nothing is written, and the state is the stored one. Raises InvalidInput for events that
+        cannot be stored, and whatever `fold` raises.
+        """
 
     def load_state(self, user_id: str) -> StoredState | None: ...
 
@@ -71,7 +75,7 @@ class EventLog(Protocol):
         """content_id -> sum over positive events since `since` of 2^(-(now - occurred_at) / half_life_s)."""
 
     def positives(self) -> Iterator[Event]:
-        """Every interaction of every user, streamed by user and time, for the snapshot build."""
+        """Every positive interaction (signal strength above 0), streamed by user and time, for the snapshot build."""
 
 
 class HotStates(Protocol):
@@ -89,10 +93,13 @@ class PopularityCounters(Protocol):
     """Shared time-decayed counters of positive events per title (forward decay, so that adding is one increment)."""
 
     def add(self, weights: Mapping[str, float], now: float) -> None:
-        """Add weights (content_id -> weight) observed at `now` (Unix seconds)."""
+        """Add weights (content_id -> weight) observed at `now` (Unix seconds).
+
+        Lost counters count nothing until `replace`, which brings what was missed: a part must not pass for the whole.
+        """
 
     def read(self, now: float) -> dict[str, float]:
-        """content_id -> decayed count at `now`; empty when nothing has been counted since the counters were lost."""
+        """content_id -> decayed count at `now`; empty when the counters were lost or nothing was counted."""
 
     def replace(self, counts: Mapping[str, float], now: float) -> None:
         """Refill lost counters from the truth."""

@@ -1,0 +1,212 @@
+"""The command line. Every command is thin: it parses, calls, and prints; `--json` prints for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from core.config import Settings, read_settings
+from core.errors import ConfigurationError, SonaError
+
+app = typer.Typer(
+    name="sona",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Personalization for TV and film discovery that learns from every interaction at once.\n\n"
+    "Start with [bold]sona demo[/bold]; then [bold]sona up[/bold] and talk to the HTTPS functions.",
+)
+snapshot_app = typer.Typer(no_args_is_help=True, help="Build, list and activate snapshots of the catalogue.")
+app.add_typer(snapshot_app, name="snapshot")
+console = Console(highlight=False)
+complaints = Console(stderr=True, highlight=False)
+
+
+def default_home() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("sona")
+
+
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", envvar="SONA_HOME", help="Data folder of the laptop edition.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def _home(home: Path | None) -> Path:
+    return (home or default_home()).expanduser().absolute()
+
+
+def laptop_or_cloud_settings(home: Path | None) -> Settings:
+    """The environment's settings where stores are configured there, else the laptop edition's."""
+    settings = read_settings()
+    if settings.stores.sql_dsn or settings.stores.sql_instance:
+        return settings
+    path = _home(home) / "sona.toml"
+    if not path.exists():
+        raise ConfigurationError("nothing to work on: run `sona up` first, or configure the stores (SONA_STORES_...)")
+    return read_settings(config=path)
+
+
+def show(result: Any, as_json: bool, text: str) -> None:
+    if as_json:
+        print(json.dumps(result, default=str))
+    else:
+        console.print(text)
+
+
+def say(stage: str) -> None:
+    complaints.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {stage}")
+
+
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(help="Port of the functions.", envvar="SONA_PORT")] = 8080,
+    demo_data: Annotated[bool, typer.Option("--demo-data/--empty", help="Load the demo on the first start.")] = True,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start everything on this machine: PostgreSQL, Valkey, Cloud Storage, Pub/Sub and the functions.
+
+    Example: sona up --port 8080
+    """
+    from core.local import supervisor
+    from core.local.demo_story import curl_line
+
+    folder = _home(home)
+    supervisor.start_in_background(folder, port, demo_data, say)
+    url = supervisor.read_state(folder)["url"]
+    curl = curl_line(url, folder / "secret", "ann")
+    show({"url": url, "home": str(folder), "curl": curl}, as_json, f"[bold]SONA serves on {url}[/bold]\n\n{curl}")
+
+
+@app.command()
+def down(
+    erase: Annotated[bool, typer.Option("--erase", help="Delete the data as well.")] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stop everything that `sona up` started. Data stays unless --erase is given.
+
+    Example: sona down --erase
+    """
+    from core.local import supervisor
+    from core.local.stack import Stack
+
+    folder = _home(home)
+    stopped = supervisor.stop(folder)
+    if erase:
+        Stack(folder, None).erase()
+    show({"stopped": stopped, "erased": erase}, as_json, "Stopped." if stopped else "Nothing was running.")
+
+
+@app.command()
+def status(home: Home = None, as_json: AsJson = False) -> None:
+    """Show what runs, on which ports, and which snapshot is active. Exit code 1 when something is down.
+
+    Example: sona status --json
+    """
+    from core.local.stack import Stack
+
+    folder = _home(home)
+    stack = Stack(folder, None)
+    rows = [{"service": s.name, "running": s.is_running(), "port": s.port} for s in stack.servers]
+    if as_json:
+        print(json.dumps({"home": str(folder), "services": rows}))
+    else:
+        table = Table(title=f"SONA in {folder}", title_justify="left")
+        for column in ("service", "state", "port"):
+            table.add_column(column)
+        for row in rows:
+            table.add_row(row["service"], "running" if row["running"] else "[red]stopped[/red]", str(row["port"]))
+        console.print(table)
+    if not all(row["running"] for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(home: Home = None, port: Annotated[int, typer.Option(help="Port of the functions.")] = 0) -> None:
+    """Tell the story on the real stack: recommend, interact, learn, and show what changed. Ends by itself.
+
+    Example: sona demo
+    """
+    from core.local.demo_story import tell
+
+    raise typer.Exit(tell(_home(home), port, console))
+
+
+@snapshot_app.command("build")
+def snapshot_build(
+    activate: Annotated[bool, typer.Option("--activate/--no-activate", help="Serve it at once.")] = True,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Build a snapshot from the catalogue and the event log, publish it, and activate it.
+
+    Example: sona snapshot build --no-activate
+    """
+    from core.flows.publish_snapshot import publish_snapshot
+    from core.wiring import services_for
+
+    report = publish_snapshot(services_for(laptop_or_cloud_settings(home)), time.time(), activate, say)
+    show(report, as_json, f"Snapshot {report['version']}: {report['items']} titles in {report['seconds']} s")
+
+
+@snapshot_app.command("list")
+def snapshot_list(home: Home = None, as_json: AsJson = False) -> None:
+    """List the published snapshots, the active one marked.
+
+    Example: sona snapshot list
+    """
+    from core.snapshot.publish import active_version, versions
+    from core.wiring import services_for
+
+    bucket = services_for(laptop_or_cloud_settings(home)).bucket
+    active = active_version(bucket)
+    rows = [{"version": version, "active": version == active} for version in versions(bucket)]
+    show(rows, as_json, "\n".join(f"{'*' if row['active'] else ' '} {row['version']}" for row in rows) or "None yet.")
+
+
+@snapshot_app.command("activate")
+def snapshot_activate(version: str, home: Home = None, as_json: AsJson = False) -> None:
+    """Make every instance serve a published snapshot, within half a minute.
+
+    Example: sona snapshot activate 20261121-093000-1a2b3c4d
+    """
+    from core.snapshot.publish import activate
+    from core.wiring import services_for
+
+    activate(services_for(laptop_or_cloud_settings(home)).bucket, version)
+    show({"active": version}, as_json, f"Active: {version}")
+
+
+@app.command()
+def replay(user_id: str, home: Home = None, as_json: AsJson = False) -> None:
+    """Rebuild a user's state from the event log, compare it with the stored one, and repair it where they differ.
+
+    Example: sona replay nadia
+    """
+    from core.flows.replay import replay_user
+    from core.wiring import services_for
+
+    report = replay_user(services_for(laptop_or_cloud_settings(home)), user_id)
+    show(
+        report, as_json, f"{user_id}: {report['events']} events, {'equal' if report['equal'] else 'differed, repaired'}"
+    )
+
+
+def main() -> None:
+    """Entry point: errors that a user can act on are one line, not a traceback."""
+    try:
+        app()
+    except SonaError as error:
+        complaints.print(f"[red]sona:[/red] {error}")
+        sys.exit(2)
