@@ -84,7 +84,7 @@ def signal_strength(event: Interaction) -> float:
 
 def to_record(event: Event) -> dict[str, Any]:
     """Plain JSON form, with `type` naming what it is and absent values left out."""
-    record = {name: value for name, value in asdict(event).items() if value not in (None, False, ())}
+    record = {name: value for name, value in asdict(event).items() if value is not None and value is not False}
     record["type"] = ONBOARDING if isinstance(event, Onboarding) else str(event.type)
     return record
 

@@ -74,8 +74,8 @@ class EventLog(Protocol):
     def popularity(self, since: float, half_life_s: float, now: float) -> dict[str, float]:
         """content_id -> sum over positive events since `since` of 2^(-(now - occurred_at) / half_life_s)."""
 
-    def positives(self) -> Iterator[Event]:
-        """Every positive interaction (signal strength above 0), streamed by user and time, for the snapshot build."""
+    def evidence(self) -> Iterator[Event]:
+        """Every event of every user but impressions, streamed by user and time, for the snapshot build."""
 
 
 class HotStates(Protocol):

@@ -1,0 +1,157 @@
+"""The event log and the user states folded from it: the truth (design section 5)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+
+from core.errors import InvalidInput
+from core.interaction import Event, Interaction, InteractionType, Onboarding, from_record, signal_strength, to_record
+from core.stores.postgres.connect import Connection, ConnectionPool
+from core.stores.protocols import Appended, Fold, SequencedEvent, StoredState
+
+PAGE = 1000  # events per round trip of a replay
+
+# Types that are positive whatever their details; ratings and progress depend on theirs (signal_strength).
+_ALWAYS_POSITIVE = [str(kind) for kind in InteractionType if signal_strength(Interaction("", "", "", kind, 0.0)) > 0]
+_POSITIVE = f"""(
+    type IN ({", ".join(f"'{kind}'" for kind in _ALWAYS_POSITIVE)})
+    OR (type = '{InteractionType.RATING_EXPLICIT}' AND (payload ->> 'rating')::float8 > 3)
+    OR (type = '{InteractionType.WATCH_PROGRESS}' AND (payload ->> 'progress')::float8 > 0)
+)"""
+
+_CREATE_STATE = "INSERT INTO user_states (user_id) VALUES (%s) ON CONFLICT DO NOTHING"
+_LOCK_STATE = "SELECT version, seq, state FROM user_states WHERE user_id = %s FOR NO KEY UPDATE"
+# A statement of its own after the lock, so that its snapshot has what the previous holder wrote; a null means "erased".
+_KNOWN = """
+SELECT event_id FROM interactions WHERE user_id = %s AND event_id = ANY(%s)
+UNION ALL SELECT NULL FROM erasures WHERE user_hash = %s
+"""
+_INSERT = """
+INSERT INTO interactions (user_id, event_id, seq, type, content_id, occurred_at, payload)
+SELECT %s, event_id, seq, type, content_id, to_timestamp(occurred_at), payload::jsonb
+FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::float8[], %s::text[])
+     AS new (event_id, seq, type, content_id, occurred_at, payload)
+"""
+_SAVE_STATE = "UPDATE user_states SET version = %s, seq = %s, state = %s, updated_at = now() WHERE user_id = %s"
+_LOAD_STATE = "SELECT version, seq, state FROM user_states WHERE user_id = %s AND version > 0"
+# Nothing changed, so there is no disk to wait for. (ROLLBACK would make the driver forget its prepared statements.)
+_DO_NOT_WAIT = "SET LOCAL synchronous_commit = off"
+_DROP_CREATED = "DELETE FROM user_states WHERE user_id = %s AND version = 0"
+_EVENTS = "SELECT seq, payload FROM interactions WHERE user_id = %s AND seq > %s ORDER BY seq LIMIT %s"
+_REJECT = "INSERT INTO rejected_events (message_id, reason, payload) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+_MARK_STALE = "UPDATE user_states SET hot_stale_at = coalesce(hot_stale_at, now()) WHERE user_id = %s"
+_STALE = """
+SELECT user_id, version, seq, state FROM user_states
+WHERE hot_stale_at IS NOT NULL AND version > 0 ORDER BY hot_stale_at LIMIT %s
+"""
+_CLEAR_STALE = "UPDATE user_states SET hot_stale_at = NULL WHERE user_id = %s AND version <= %s"
+# A clock ahead of ours counts as now; the floor keeps power() from underflowing, which PostgreSQL reports as an error.
+_POPULARITY = f"""
+SELECT content_id, sum(power(2.0::float8,
+           greatest(least(extract(epoch FROM occurred_at)::float8 - %(now)s, 0) / %(half_life)s, -1000)))
+FROM interactions
+WHERE occurred_at >= to_timestamp(%(since)s) AND content_id IS NOT NULL AND {_POSITIVE}
+GROUP BY content_id
+"""
+_EVIDENCE = "SELECT payload FROM interactions WHERE type <> 'impression' ORDER BY user_id, occurred_at, seq"
+
+
+def user_hash(user_id: str) -> bytes:
+    """The tombstone's key: SHA-256, so that an erased user's id is not kept in clear."""
+    return hashlib.sha256(user_id.encode()).digest()
+
+
+class PostgresEventLog:
+    """EventLog over PostgreSQL. Two round trips per append: lock and insert; save and commit."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+
+    def append(self, user_id: str, events: Sequence[Event], fold: Fold) -> Appended:
+        """See EventLog. `fold` may run twice when the connection broke; whatever it raises undoes the transaction."""
+        distinct: dict[str, Event] = {}
+        for event in events:
+            distinct.setdefault(event.event_id, event)
+        return self._pool.run(lambda connection: _append(connection, user_id, [*distinct.values()], fold))
+
+    def load_state(self, user_id: str) -> StoredState | None:
+        row = self._pool.run(lambda c: c.execute(_LOAD_STATE, (user_id,), prepare=True, binary=True).fetchone())
+        return StoredState(version=row[0], seq=row[1], blob=row[2]) if row else None
+
+    def events(self, user_id: str, after_seq: int = 0) -> Iterator[SequencedEvent]:
+        """In pages, so a long history neither fills memory nor holds a connection while the caller works."""
+        while True:
+            page = (user_id, after_seq, PAGE)
+            rows = self._pool.run(lambda c, page=page: c.execute(_EVENTS, page, prepare=True).fetchall())  # type: ignore[misc]
+            for seq, payload in rows:
+                yield SequencedEvent(seq, from_record(payload))
+            if len(rows) < PAGE:
+                return
+            after_seq = rows[-1][0]
+
+    def reject(self, reason: str, payload: bytes, message_id: str) -> None:
+        self._pool.run(lambda c: c.execute(_REJECT, (message_id, reason, payload)))
+
+    def mark_hot_stale(self, user_id: str) -> None:
+        self._pool.run(lambda c: c.execute(_MARK_STALE, (user_id,)))
+
+    def stale_hot(self, limit: int) -> list[tuple[str, StoredState]]:
+        rows = self._pool.run(lambda c: c.execute(_STALE, (limit,), binary=True).fetchall())
+        return [(user_id, StoredState(version=version, seq=seq, blob=blob)) for user_id, version, seq, blob in rows]
+
+    def clear_hot_stale(self, user_id: str, version: int) -> None:
+        self._pool.run(lambda c: c.execute(_CLEAR_STALE, (user_id, version)))
+
+    def popularity(self, since: float, half_life_s: float, now: float) -> dict[str, float]:
+        arguments = {"since": since, "half_life": half_life_s, "now": now}
+        return dict(self._pool.run(lambda c: c.execute(_POPULARITY, arguments).fetchall()))
+
+    def evidence(self) -> Iterator[Event]:
+        with self._pool.unlimited() as connection, connection.transaction(), connection.cursor("evidence") as cursor:
+            cursor.itersize = 5 * PAGE
+            cursor.execute(_EVIDENCE)
+            for (payload,) in cursor:
+                yield from_record(payload)
+
+
+def _append(connection: Connection, user_id: str, events: Sequence[Event], fold: Fold) -> Appended:
+    with connection.pipeline():
+        connection.execute("BEGIN")
+        connection.execute(_CREATE_STATE, (user_id,), prepare=True)
+        locked = connection.execute(_LOCK_STATE, (user_id,), prepare=True, binary=True)
+        found = connection.execute(_KNOWN, (user_id, [e.event_id for e in events], user_hash(user_id)), prepare=True)
+        version, seq, blob = locked.fetchone() or (0, 0, b"")  # the first round trip ends here
+        before = StoredState(version=version, seq=seq, blob=blob) if version else None
+        known = {event_id for (event_id,) in found.fetchall()}
+        unknown = [event for event in events if event.event_id not in known]
+        if None in known or not unknown:
+            connection.execute(_DO_NOT_WAIT)
+            connection.execute(_DROP_CREATED, (user_id,), prepare=True)
+            connection.execute("COMMIT")
+            return Appended((), None if None in known else before)
+        new = tuple(SequencedEvent(seq + place, event) for place, event in enumerate(unknown, 1))
+        state = StoredState(blob=fold(before, new), version=version + 1, seq=new[-1].seq)
+        connection.execute(_INSERT, _columns(user_id, new), prepare=True)
+        connection.execute(_SAVE_STATE, (state.version, state.seq, state.blob, user_id), prepare=True)
+        connection.execute("COMMIT")
+    return Appended(new, state)
+
+
+def _columns(user_id: str, new: Sequence[SequencedEvent]) -> tuple[object, ...]:
+    events = [entry.event for entry in new]
+    records = [to_record(event) for event in events]
+    try:
+        payloads = [json.dumps(record, allow_nan=False) for record in records]
+    except ValueError as error:
+        raise InvalidInput(f"an event holds a number that JSON cannot: {error}") from error
+    return (
+        user_id,
+        [event.event_id for event in events],
+        [entry.seq for entry in new],
+        [record["type"] for record in records],
+        [None if isinstance(event, Onboarding) else event.content_id for event in events],
+        [event.occurred_at for event in events],
+        payloads,
+    )

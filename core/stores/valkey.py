@@ -1,0 +1,182 @@
+"""Hot copies in Valkey: user states and the shared popularity counters. Every key has a time to live.
+
+A key carries `{id}` as its hash tag, so that a cluster keeps what one script touches on one node. The commands are
+those of Redis 7.2, which Memorystore has.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
+
+from core.config import StoreSettings
+from core.errors import ConfigurationError, CorruptData, InvalidInput, StoreUnavailable
+from core.stores.protocols import StoredState
+
+STORE = "hot_store"  # the name in StoreUnavailable and in `degraded`
+HEADER = struct.Struct(">QQ")  # version and seq before the blob
+
+# KEYS: state, tombstone. ARGV: version, new value, seconds to live. 0 = erased, 1 = the copy is this version or newer.
+_PUT = """
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+local header = redis.call('GETRANGE', KEYS[1], 0, 15)
+if #header == 16 and struct.unpack('>I8', header) > tonumber(ARGV[1]) then
+    redis.call('EXPIRE', KEYS[1], ARGV[3])
+else
+    redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+end
+return 1
+"""
+# Forward decay (Cormode et al. 2009): what is added at time t weighs 2^((t - landmark) / half life), and a reader
+# scales back. KEYS: counters. ARGV: now, half life, seconds to live, largest exponent, then id and weight in turn.
+# The landmark is the field with the empty name. Without it the counters were lost: nothing is counted until the
+# refill, which brings what was missed, because a partial count would look like a whole one.
+_ADD = """
+local now, half_life = tonumber(ARGV[1]), tonumber(ARGV[2])
+local landmark = tonumber(redis.call('HGET', KEYS[1], '') or '')
+if not landmark then return 0 end
+if (now - landmark) / half_life > tonumber(ARGV[4]) then
+    local old = redis.call('HGETALL', KEYS[1])
+    local scale = 2 ^ ((landmark - now) / half_life)
+    redis.call('DEL', KEYS[1])
+    for i = 1, #old, 2 do
+        local count = tonumber(old[i + 1]) * scale
+        if old[i] ~= '' and count > 1e-9 then
+            redis.call('HSET', KEYS[1], old[i], string.format('%.17g', count))
+        end
+    end
+    redis.call('HSET', KEYS[1], '', ARGV[1])
+    landmark = now
+end
+local scale = 2 ^ ((now - landmark) / half_life)
+for i = 5, #ARGV, 2 do
+    redis.call('HINCRBYFLOAT', KEYS[1], ARGV[i], string.format('%.17g', tonumber(ARGV[i + 1]) * scale))
+end
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return 1
+"""
+
+
+def client(stores: StoreSettings) -> redis.Redis:
+    """A client whose calls end within about `redis_timeout_s`; it connects when first used.
+
+    One immediate retry replaces a connection that a restarted server closed; a timeout is never retried, so that a slow
+    server is not asked more often.
+    """
+    if not stores.redis_url:
+        raise ConfigurationError("set SONA_STORES_REDIS_URL")
+    tls = {"ssl_ca_certs": stores.redis_ca_file} if stores.redis_ca_file else {}
+    try:
+        return redis.Redis.from_url(
+            stores.redis_url,
+            protocol=3,
+            socket_timeout=stores.redis_timeout_s,
+            socket_connect_timeout=stores.redis_timeout_s,
+            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),  # not offered by Memorystore
+            **tls,
+        )
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"SONA_STORES_REDIS_URL: {error}") from error
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except redis.RedisError as error:
+        raise StoreUnavailable(STORE, type(error).__name__) from error
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"not an id: {error}") from error
+
+
+class ValkeyHotStates:
+    """HotStates: `user:{id}:state` holds version, seq and blob; `user:{id}:erased` is an erased user's tombstone."""
+
+    def __init__(self, valkey: redis.Redis, ttl_s: int) -> None:
+        self._valkey = valkey
+        self._ttl_s = ttl_s
+        self._put = valkey.register_script(_PUT)
+
+    def get(self, user_id: str) -> StoredState | None:
+        """The copy, whose time to live starts again. Raises CorruptData for a value without its header."""
+        with _translated():
+            value: Any = self._valkey.getex(_state_key(user_id), ex=self._ttl_s)
+        if value is None:
+            return None
+        if len(value) < HEADER.size:
+            raise CorruptData("a hot state is shorter than its header")
+        version, seq = HEADER.unpack_from(value)
+        return StoredState(blob=value[HEADER.size :], version=version, seq=seq)
+
+    def put(self, user_id: str, state: StoredState) -> bool:
+        value = HEADER.pack(state.version, state.seq) + state.blob
+        with _translated():
+            keys = [_state_key(user_id), _tombstone_key(user_id)]
+            return bool(self._put(keys=keys, args=[state.version, value, self._ttl_s]))
+
+    def delete(self, user_id: str) -> None:
+        with _translated():
+            self._valkey.delete(_state_key(user_id))
+
+    def erase(self, user_id: str) -> None:
+        """Delete the copy and refuse new ones for as long as a copy could have lived."""
+        with _translated(), self._valkey.pipeline(transaction=True) as pipeline:
+            pipeline.set(_tombstone_key(user_id), b"1", ex=self._ttl_s)
+            pipeline.delete(_state_key(user_id))
+            pipeline.execute()
+
+
+def _state_key(user_id: str) -> str:
+    return f"user:{{{user_id}}}:state"
+
+
+def _tombstone_key(user_id: str) -> str:
+    return f"user:{{{user_id}}}:erased"
+
+
+class ValkeyPopularity:
+    """PopularityCounters in one hash, `popularity:{half life}`; a value is exact within the precision of a double."""
+
+    KEPT_HALF_LIVES = 60  # a counter nobody touched for so long is below 1e-18 of what it was
+    LARGEST_EXPONENT = (
+        60  # then the landmark moves up to now: far from overflow, and the precision does not depend on it
+    )
+
+    def __init__(self, valkey: redis.Redis, half_life_s: float) -> None:
+        self._valkey = valkey
+        self._half_life_s = half_life_s
+        self._key = f"popularity:{{{half_life_s:g}}}"
+        self._ttl_s = max(1, round(half_life_s * self.KEPT_HALF_LIVES))
+        self._add = valkey.register_script(_ADD)
+
+    def add(self, weights: Mapping[str, float], now: float) -> None:
+        if not weights:
+            return
+        counted = [value for content_id, weight in weights.items() for value in (content_id, repr(float(weight)))]
+        with _translated():
+            self._add(
+                keys=[self._key],
+                args=[repr(float(now)), repr(self._half_life_s), self._ttl_s, self.LARGEST_EXPONENT, *counted],
+            )
+
+    def read(self, now: float) -> dict[str, float]:
+        with _translated():
+            stored: Any = self._valkey.hgetall(self._key)
+        landmark = float(stored.pop(b"", now))
+        scale = 2.0 ** ((landmark - now) / self._half_life_s)
+        return {content_id.decode(): float(value) * scale for content_id, value in stored.items()}
+
+    def replace(self, counts: Mapping[str, float], now: float) -> None:
+        with _translated(), self._valkey.pipeline(transaction=True) as pipeline:
+            pipeline.delete(self._key)
+            pipeline.hset(self._key, mapping={"": repr(float(now)), **{k: repr(float(v)) for k, v in counts.items()}})
+            pipeline.expire(self._key, self._ttl_s)
+            pipeline.execute()
