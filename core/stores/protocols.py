@@ -44,10 +44,14 @@ Fold = Callable[[StoredState | None, Sequence[SequencedEvent]], bytes]
 """Pure function (state before, new events) -> state blob after; called inside the transaction, under the row lock."""
 
 
+Due = Callable[[bytes], bool]
+"""Pure function state blob after -> whether an adaptation is due; its answer is stored in the same transaction."""
+
+
 class EventLog(Protocol):
     """The event log and the user states folded from it: the truth, in Cloud SQL."""
 
-    def append(self, user_id: str, events: Sequence[Event], fold: Fold) -> Appended:
+    def append(self, user_id: str, events: Sequence[Event], fold: Fold, due: Due | None = None) -> Appended:
         """In one transaction under the user's row lock: number and insert unknown events, fold, write the state.
 
         When nothing is new nothing is written, and the state is the stored one. Raises InvalidInput for events that
@@ -83,10 +87,65 @@ class HotStates(Protocol):
 
     def get(self, user_id: str) -> StoredState | None: ...
 
+    def get_with_adapter(self, user_id: str) -> tuple[StoredState | None, StoredAdapter | None]:
+        """Both copies in one round trip."""
+
+    def put_adapter(self, user_id: str, adapter: StoredAdapter) -> bool:
+        """As `put`, for the adapter's copy."""
+
     def put(self, user_id: str, state: StoredState) -> bool:
         """True when the copy now has this version or a newer one; False when the user is erased."""
 
     def delete(self, user_id: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAdapter:
+    """One version of a user's slow tier: `blob` is core.adaptation.codec bytes. `folded_upto_seq` is the last event of
+    the user's log that it has learned from."""
+
+    blob: bytes
+    version: int
+    folded_upto_seq: int
+    generation: str
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """A line of the log of adaptations: what was trained on what, and the verdict with its measurements."""
+
+    user_id: str
+    at: float
+    from_seq: int
+    upto_seq: int
+    snapshot: str
+    generation: str
+    seed: int
+    verdict: str  # accepted, rolled_back, or rollback (by hand)
+    metrics: Mapping[str, float]
+
+
+class Adapters(Protocol):
+    """Slow tiers in Cloud SQL, with the last versions kept for a rollback and the log of every adaptation."""
+
+    def load(self, user_id: str) -> StoredAdapter | None: ...
+
+    def save(self, user_id: str, adapter: StoredAdapter, entry: Adaptation) -> None:
+        """In one transaction under the user's row lock: write `adapter.version` as the newest, log the entry, clear
+        `adaptation_due` up to `folded_upto_seq`. Raises Conflict unless the newest stored version is one less."""
+
+    def record(self, entry: Adaptation) -> None:
+        """Log an adaptation that changed nothing, and clear `adaptation_due` up to its `upto_seq`."""
+
+    def versions(self, user_id: str) -> list[StoredAdapter]:
+        """The kept versions, newest first."""
+
+    def adaptations(self, user_id: str, limit: int) -> list[Adaptation]:
+        """The latest log entries, newest first."""
+
+    def due(self, shard: int, shards: int, limit: int) -> list[str]:
+        """Users of this shard whose adaptation is due, most pending events first."""
 
 
 class PopularityCounters(Protocol):

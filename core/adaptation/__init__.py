@@ -1,0 +1,2 @@
+"""How SONA learns: low-rank adapters in three tiers, their losses and gradients, what protects old knowledge, and the
+loops."""

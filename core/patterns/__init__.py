@@ -1,0 +1,1 @@
+"""Patterns: what worked, for which kind of query. Clustered from trajectories, found again by similarity."""
