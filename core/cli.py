@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.config import Settings, read_settings
-from core.errors import ConfigurationError, SonaError
+from core.errors import ConfigurationError, NotFound, SonaError
 
 app = typer.Typer(
     name="sona",
@@ -60,7 +60,7 @@ def show(result: Any, as_json: bool, text: str) -> None:
     if as_json:
         print(json.dumps(result, default=str))
     else:
-        console.print(text)
+        console.print(text, soft_wrap=True)
 
 
 def say(stage: str) -> None:
@@ -118,7 +118,7 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
 
     folder = _home(home)
     stack = Stack(folder, None)
-    rows = [{"service": s.name, "running": s.is_running(), "port": s.port} for s in stack.servers]
+    rows: list[dict[str, Any]] = [{"service": s.name, "running": s.is_running(), "port": s.port} for s in stack.servers]
     if as_json:
         print(json.dumps({"home": str(folder), "services": rows}))
     else:
@@ -166,12 +166,15 @@ def snapshot_list(home: Home = None, as_json: AsJson = False) -> None:
 
     Example: sona snapshot list
     """
-    from core.snapshot.publish import active_version, versions
+    from core.snapshot.publish import active_version, list_versions
     from core.wiring import services_for
 
     bucket = services_for(laptop_or_cloud_settings(home)).bucket
-    active = active_version(bucket)
-    rows = [{"version": version, "active": version == active} for version in versions(bucket)]
+    try:
+        active = active_version(bucket)
+    except NotFound:
+        active = ""
+    rows = [{"version": version, "active": version == active} for version in list_versions(bucket)]
     show(rows, as_json, "\n".join(f"{'*' if row['active'] else ' '} {row['version']}" for row in rows) or "None yet.")
 
 

@@ -1,0 +1,88 @@
+"""What callers get: typed dictionaries, checked by the type checker and serialised without a second validation."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from typing_extensions import TypedDict  # pydantic refuses typing.TypedDict before Python 3.12
+
+
+class RecommendationOut(TypedDict):
+    content_id: str
+    title: str
+    confidence_score: float  # 0..1, the sum of score_parts
+    recommendation_type: str  # the strategy with the largest part
+    based_on: tuple[str, ...]  # content ids of the viewer's history
+    explanation: str
+    score_parts: dict[str, float]
+
+
+class RecommendOut(TypedDict):
+    recommendations: list[RecommendationOut]
+    request_id: str
+    generated_at: str  # RFC 3339
+    ttl_seconds: int
+    snapshot: str
+    degraded: tuple[str, ...]  # parts that did not take part; empty when all did
+
+
+class SimilarTitleOut(TypedDict):
+    content_id: str
+    title: str
+    score: float
+    relation: str
+
+
+class SimilarOut(TypedDict):
+    similar_content: list[SimilarTitleOut]
+    degraded: tuple[str, ...]
+
+
+class ScoreOut(TypedDict):
+    content_id: str
+    score: float
+    components: dict[str, float]
+
+
+class UserScoreOut(ScoreOut):
+    user_id: str
+    degraded: tuple[str, ...]
+
+
+class UserScoresOut(TypedDict):
+    user_id: str
+    scores: list[ScoreOut]
+    degraded: tuple[str, ...]
+
+
+class AcceptedOut(TypedDict):
+    status: str  # accepted: Pub/Sub has the events
+    accepted: int
+    event_ids: list[str]
+
+
+class ProfileOut(TypedDict):
+    status: str
+    user_id: str
+    events_processed: int
+    preference_vector_dim: int
+
+
+class IngestedOut(TypedDict):
+    status: str
+    stored: int
+    known: int
+    rejected: int
+
+
+class HealthOut(TypedDict):
+    status: str  # ok, or degraded when a component does not answer
+    service: str
+    version: str
+    components: dict[str, Any]
+
+
+def rfc3339(at: float) -> str:
+    """Unix seconds as RFC 3339 in UTC with milliseconds."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,163 @@
+"""From an HTTPS request to a flow and back: find the route, prove the caller, read the body, answer, name the error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Request, Response
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from core.api.auth import Headers, Identity, acting_for, authenticate
+from core.config import Settings
+from core.errors import Conflict, Forbidden, InvalidInput, NotFound, SonaError, StoreUnavailable, Unauthenticated
+from core.flows.services import Services
+from core.telemetry import logger
+
+log = logger("http")
+
+JSON_TYPE = "application/json"
+ANY_PATH = "*"
+MAX_PROBLEMS = 20  # of an invalid body that are described
+BRANCHES = {"one", "several", "float", "datetime"}  # of unions: in a problem's place, but not in the body
+REPAIR_S = 30  # Retry-After for what somebody on our side must repair
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A proven, parsed request on its way into a flow. `body` is what the route's schema made of it, or raw bytes."""
+
+    services: Services
+    identity: Identity
+    body: Any
+    now: float
+
+    def user(self) -> str:
+        """The user the call is about. Raises Forbidden when the body names somebody else."""
+        return acting_for(self.identity, self.body.user_id, self.services.settings.auth)
+
+
+ANYBODY = Identity("")
+
+
+def anyone(headers: Headers, settings: Settings) -> Identity:
+    """The caller of what everybody may know."""
+    return ANYBODY
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`answer` gets the call and returns what becomes the JSON body.
+
+    A route without schema gets the raw body, uncapped: Pub/Sub's messages are larger than what callers may send.
+    """
+
+    answer: Callable[[Call], Mapping[str, Any]]
+    schema: TypeAdapter[Any] | None = None
+    status: int = 200
+    caller: Callable[[Headers, Settings], Identity] = authenticate
+
+
+Routes = Mapping[str, Mapping[str, Route]]  # path -> method -> route
+
+
+class Refused(Exception):
+    """A request that HTTP itself rules out, before any flow."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.headers = status, code, dict(headers or {})
+
+
+def dispatch(request: Request, routes: Routes, services: Callable[[], Services]) -> Response:
+    """Answer one request. Bugs propagate; everything SONA raises on purpose becomes its status and {error, message}."""
+    try:
+        route = _find(routes, request)
+        built = services()
+        if route.schema is not None:
+            _check_body(request, built.settings.max_body_bytes)
+        identity = route.caller(request.headers, built.settings)
+        body = _read(request, route)
+        payload = route.answer(Call(built, identity, body, time.time()))
+        return Response(to_json(payload), route.status, content_type=JSON_TYPE)
+    except Refused as refused:
+        return _problem(refused.status, refused.code, str(refused), headers=refused.headers)
+    except RequestEntityTooLarge:
+        return _problem(413, "payload_too_large", "the body is too large")
+    except ValidationError as error:
+        return _invalid(error, request)
+    except SonaError as error:
+        return _failed(error, request)
+
+
+def _find(routes: Routes, request: Request) -> Route:
+    methods = routes.get(request.path.rstrip("/") or "/") or routes.get(ANY_PATH)
+    if methods is None:
+        raise Refused(404, "not_found", "no such path")
+    route = methods.get(request.method)
+    if route is None:
+        allowed = ", ".join(sorted(methods))
+        raise Refused(405, "method_not_allowed", f"this path answers {allowed}", {"Allow": allowed})
+    return route
+
+
+def _check_body(request: Request, max_bytes: int) -> None:
+    if not request.is_json:
+        raise Refused(415, "unsupported_media_type", f"the body must be {JSON_TYPE}")
+    request.max_content_length = max_bytes  # also holds for chunked bodies, which announce no length
+    if (request.content_length or 0) > max_bytes:
+        raise RequestEntityTooLarge
+
+
+def _read(request: Request, route: Route) -> Any:
+    data = request.get_data()
+    return data if route.schema is None else route.schema.validate_json(data)
+
+
+_STATUS: dict[type[SonaError], tuple[int, str]] = {
+    InvalidInput: (422, "invalid_input"),
+    Unauthenticated: (401, "unauthenticated"),
+    Forbidden: (403, "forbidden"),
+    NotFound: (404, "not_found"),
+    Conflict: (409, "conflict"),
+}
+
+
+def _failed(error: SonaError, request: Request) -> Response:
+    if type(error) in _STATUS:
+        status, code = _STATUS[type(error)]
+        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+        return _problem(status, code, str(error), headers=headers)
+    log.error("request failed", path=request.path, reason=str(error), kind=type(error).__name__)
+    if isinstance(error, StoreUnavailable):
+        return _problem(503, "unavailable", str(error), headers={"Retry-After": str(error.retry_after_s)})
+    # Corrupt data and impossible settings are ours to repair; what exactly is broken is nobody else's business.
+    return _problem(503, "unavailable", "the service needs repair", headers={"Retry-After": str(REPAIR_S)})
+
+
+def _invalid(error: ValidationError, request: Request) -> Response:
+    try:
+        from_json(request.get_data(), allow_inf_nan=False)  # stricter than the schemas' reader: NaN is no JSON
+    except ValueError:
+        return _problem(400, "invalid_json", "the body is not JSON")
+    problems = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_PROBLEMS]
+    details = [
+        {"field": ".".join(str(part) for part in problem["loc"] if part not in BRANCHES), "problem": problem["msg"]}
+        for problem in problems
+    ]
+    return _problem(422, "invalid_input", f"{details[0]['field'] or 'body'}: {details[0]['problem']}", details)
+
+
+def _problem(
+    status: int, code: str, message: str, details: Any = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    body = {"error": code, "message": message} | ({"details": details} if details else {})
+    data: Any = to_json(body)
+    # Streamed, because the framework reads the rest of the request before an answer of known length.
+    response = Response(iter([data]) if status == 413 else data, status, content_type=JSON_TYPE)
+    response.headers.extend(headers or {})
+    return response

@@ -1,0 +1,206 @@
+"""Which path of which function leads to which flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import version
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Tag, TypeAdapter
+
+from core.api import answers
+from core.api.auth import Headers, authenticate_push
+from core.api.events import parse_message
+from core.api.http import ANY_PATH, ANYBODY, Call, Route, anyone
+from core.api.schemas import (
+    InteractionBody,
+    InteractionsBody,
+    OnboardingBody,
+    ProfileBody,
+    RecommendBody,
+    ScoreBody,
+    SimilarBody,
+)
+from core.config import Settings
+from core.errors import SonaError, StoreUnavailable
+from core.flows.collect import collect
+from core.flows.ingest import ingest
+from core.flows.profiles import update_profile
+from core.flows.recommend import recommend
+from core.flows.score import score
+from core.flows.services import Services
+from core.flows.similar import similar
+from core.ranking.query import Context, Filters, Query
+
+TTL_S = 300  # how long a client may show an answer again; the viewer's own next event outdates it sooner
+PROBE_USER = "-"  # nobody's id: asking for it asks whether the store answers
+
+
+def answer_recommend(call: Call) -> answers.RecommendOut:
+    answer = recommend(call.services, call.body.query(call.user(), call.now), call.now)
+    return {
+        "recommendations": [
+            {
+                "content_id": item.content_id,
+                "title": item.title,
+                "confidence_score": item.score,
+                "recommendation_type": item.strategy,
+                "based_on": item.based_on,
+                "explanation": item.explanation,
+                "score_parts": item.parts,
+            }
+            for item in answer.items
+        ],
+        "request_id": answer.request_id,
+        "generated_at": answers.rfc3339(answer.generated_at),
+        "ttl_seconds": TTL_S,
+        "snapshot": answer.snapshot,
+        "degraded": answer.degraded,
+    }
+
+
+def answer_similar(call: Call) -> answers.SimilarOut:
+    body: SimilarBody = call.body
+    filters = body.filters.filters() if body.filters else Filters()
+    titles, degraded = similar(call.services, body.content_id, body.limit, filters, call.now)
+    return {
+        "similar_content": [
+            {"content_id": item.content_id, "title": item.title, "score": item.score, "relation": item.relation}
+            for item in titles
+        ],
+        "degraded": degraded,
+    }
+
+
+def answer_score(call: Call) -> answers.UserScoreOut | answers.UserScoresOut:
+    body: ScoreBody = call.body
+    user_id = call.user()
+    context = body.context.context() if body.context else Context()
+    asked = (body.content_id,) if body.content_id is not None else tuple(body.content_ids or ())
+    scores, degraded = score(call.services, Query(user_id, context=context), asked, call.now)
+    found: list[answers.ScoreOut] = [
+        {"content_id": item.content_id, "score": item.score, "components": item.components} for item in scores
+    ]
+    if body.content_id is not None:
+        return {"user_id": user_id, **found[0], "degraded": degraded}
+    return {"user_id": user_id, "scores": found, "degraded": degraded}
+
+
+def answer_collect(call: Call) -> answers.AcceptedOut:
+    body: InteractionBody | InteractionsBody = call.body
+    user_id = call.user()
+    given = body.interactions if isinstance(body, InteractionsBody) else [body]
+    events = [fields.event(user_id, call.now, call.now) for fields in given]
+    collect(call.services, user_id, events)
+    return {"status": "accepted", "accepted": len(events), "event_ids": [event.event_id for event in events]}
+
+
+def answer_onboarding(call: Call) -> answers.AcceptedOut:
+    user_id = call.user()
+    event = call.body.event(user_id, call.now, call.now)
+    collect(call.services, user_id, [event])
+    return {"status": "accepted", "accepted": 1, "event_ids": [event.event_id]}
+
+
+def answer_profile(call: Call) -> answers.ProfileOut:
+    user_id = call.user()
+    viewings = [fields.viewing(call.now) for fields in call.body.viewing_events]
+    update_profile(call.services, user_id, viewings)
+    return {
+        "status": "accepted",
+        "user_id": user_id,
+        "events_processed": len(viewings),
+        "preference_vector_dim": _vector_dims(call.services, call.now),
+    }
+
+
+def answer_ingest(call: Call) -> answers.IngestedOut:
+    done = ingest(call.services, parse_message(call.body, call.now), call.now)
+    return {"status": "ingested", "stored": done.stored, "known": done.known, "rejected": done.rejected}
+
+
+def _vector_dims(services: Services, now: float) -> int:
+    """Dimension of the profile vector, which is computed from the snapshot when needed; 0 while there is none."""
+    try:
+        return int(services.snapshot(now)[0].vectors.shape[1])
+    except StoreUnavailable:
+        return 0
+
+
+def _pushed_by_broker(headers: Headers, settings: Settings) -> Any:
+    authenticate_push(headers, settings)
+    return ANYBODY
+
+
+Probe = Callable[[Services, float], object]
+
+
+def _hot_store(services: Services, now: float) -> object:
+    return services.popularity.read(now)
+
+
+def _cold_store(services: Services, now: float) -> object:
+    return services.log.load_state(PROBE_USER)
+
+
+def _snapshot(services: Services, now: float) -> object:
+    return services.snapshot(now)[0].version
+
+
+@cache
+def _version() -> str:
+    return version("sona")
+
+
+def health(service: str, probes: Mapping[str, Probe]) -> Route:
+    """GET /health of a function: always 200, because a restart repairs no store; what does not answer is named."""
+
+    def answer(call: Call) -> Mapping[str, Any]:
+        states = {name: _state(probe, call) for name, probe in probes.items()}
+        status = "degraded" if "unavailable" in states.values() else "ok"
+        return {"status": status, "service": service, "version": _version(), **states}
+
+    return Route(answer, caller=anyone)
+
+
+def _state(probe: Probe, call: Call) -> str:
+    try:
+        found = probe(call.services, call.now)
+    except SonaError:
+        return "unavailable"
+    return found if isinstance(found, str) else "ok"
+
+
+def _form(value: Any) -> str:
+    many = isinstance(value, InteractionsBody) or (isinstance(value, Mapping) and "interactions" in value)
+    return "several" if many else "one"
+
+
+INTERACTIONS: TypeAdapter[Any] = TypeAdapter(
+    Annotated[
+        Annotated[InteractionsBody, Tag("several")] | Annotated[InteractionBody, Tag("one")], Discriminator(_form)
+    ]
+)
+
+RECOMMEND_ROUTES = {
+    "/api/v1/recommendations": {"POST": Route(answer_recommend, TypeAdapter(RecommendBody))},
+    "/api/v1/recommendations/similar": {"POST": Route(answer_similar, TypeAdapter(SimilarBody))},
+    "/api/v1/personalization/score": {"POST": Route(answer_score, TypeAdapter(ScoreBody))},
+    "/health": {
+        "GET": health("recommend", {"snapshot": _snapshot, "hot_store": _hot_store, "cold_store": _cold_store})
+    },
+}
+COLLECT_ROUTES = {
+    "/api/v1/interactions": {"POST": Route(answer_collect, INTERACTIONS, 202)},
+    "/health": {"GET": health("collect", {})},
+}
+PROFILE_ROUTES = {
+    "/api/v1/profile/update": {"POST": Route(answer_profile, TypeAdapter(ProfileBody), 202)},
+    "/api/v1/profile/onboarding": {"POST": Route(answer_onboarding, TypeAdapter(OnboardingBody), 202)},
+    "/health": {"GET": health("profiles", {})},
+}
+INGEST_ROUTES = {
+    "/health": {"GET": health("ingest", {"cold_store": _cold_store, "hot_store": _hot_store})},
+    ANY_PATH: {"POST": Route(answer_ingest, caller=_pushed_by_broker)},  # the subscription chooses its path
+}

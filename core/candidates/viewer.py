@@ -1,0 +1,78 @@
+"""What strategies look at: one viewer against one snapshot, computed once per request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.profile.preference import DAY_S, decay, preference_weights
+from core.profile.state import UserState
+from core.ranking.query import Context
+from core.snapshot.snapshot import Snapshot
+
+WINDOW = 50  # titles of history that strategies use; .8^50 < 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """`rows` (m,) are snapshot rows of the recent history, oldest first, an episode standing for its series.
+
+    recency: (m,) position decay, latest positive title = 1; taste: (m,) signed preference x time decay;
+    trending: (n,) decayed online counts, sum 1; allowed: (n,) bool, what may be recommended at all.
+    """
+
+    snapshot: Snapshot
+    state: UserState
+    context: Context
+    now: float
+    rows: NDArray
+    recency: NDArray
+    taste: NDArray
+    trending: NDArray
+    allowed: NDArray
+
+    @property
+    def positives(self) -> int:
+        """Titles of the window that speak for something: the amount of evidence."""
+        return int(np.count_nonzero(self.recency))
+
+
+def view(
+    snapshot: Snapshot,
+    state: UserState,
+    context: Context,
+    now: float,
+    counts: NDArray,
+    allowed: NDArray,
+    history_decay: float,
+) -> Viewer:
+    """Look at a user through a snapshot. counts: (n,) decayed online counts of positive events; zeros are fine."""
+    history = state.history[-4 * WINDOW :]
+    rows = snapshot.rows(history["key"])
+    parents = snapshot.attributes["parent"][rows]
+    rows = np.where((rows >= 0) & (parents >= 0), parents, rows)
+    weights = preference_weights(history)
+    usable = (rows >= 0) & (weights != 0)
+    rows, weights, history = rows[usable][-WINDOW:], weights[usable][-WINDOW:], history[usable][-WINDOW:]
+    liked = np.maximum(weights, 0.0)
+    steps = np.cumsum(liked[::-1] > 0)[::-1] - 1  # positive titles after this one
+    recency = (liked * history_decay ** np.maximum(steps, 0)).astype(np.float32)
+    days = np.maximum(now - history["last_at"], 0.0) / DAY_S
+    taste = (weights * decay(days)).astype(np.float32)
+    trending = normalise_counts(counts, snapshot.popularity)
+    return Viewer(snapshot, state, context, now, rows, recency, taste, trending, allowed)
+
+
+def normalise_counts(counts: NDArray, prior: NDArray) -> NDArray:
+    """(n,) float32 shares that sum to 1: online counts, with the snapshot's popularity where nothing is counted yet.
+
+    The prior weighs like at most ten events, so that live counts take over as soon as there are some.
+    """
+    prior_total, live_total = float(prior.sum()), float(counts.sum())
+    blended = counts + prior * (min(10.0, prior_total) / prior_total if prior_total > 0 else 0.0)
+    total = live_total + min(10.0, prior_total)
+    if total <= 0:
+        return np.full(len(counts), 1.0 / max(len(counts), 1), np.float32)
+    return (blended / total).astype(np.float32)

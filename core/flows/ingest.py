@@ -1,0 +1,124 @@
+"""The story of an event: keep it, fold it into the user's state, tell the hot copy and the counters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from core.errors import CorruptData, InvalidInput, StoreUnavailable
+from core.flows.replay import fold_each, rebuild
+from core.flows.services import Services
+from core.interaction import Event, Interaction, signal_strength, to_record
+from core.profile.codec import decode, encode
+from core.profile.state import UserState
+from core.stores.protocols import Appended, EventLog, Fold, SequencedEvent, StoredState
+from core.telemetry import logger
+
+APPEND_AT_ONCE = 500  # events per transaction: bounds how long one user's row stays locked
+DAY_S = 86_400.0
+
+log = logger("ingest")
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An event that can never be applied: why, and what arrived."""
+
+    reason: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one Pub/Sub message held: events of one user, and what was no event."""
+
+    message_id: str
+    user_id: str
+    events: tuple[Event, ...]
+    rejected: tuple[Rejected, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """`stored` events were new, `known` ones had come before (or belong to an erased user), the rest was rejected."""
+
+    stored: int
+    known: int
+    rejected: int
+
+
+def ingest(services: Services, message: Message, now: float) -> Ingested:
+    """Apply one message; delivering it again changes nothing. Raises StoreUnavailable: then deliver it again."""
+    new: list[SequencedEvent] = []
+    rejected = list(message.rejected)
+    state: StoredState | None = None
+    for events in _batches(message.events):
+        for appended in _store(services.log, message.user_id, events, rejected):
+            new += appended.new
+            state = appended.state
+    for item in rejected:
+        services.log.reject(item.reason, item.payload, message.message_id)
+    if state is not None:  # also for a duplicate: its first delivery may have died before it told the hot store
+        services.states.save_hot(message.user_id, state)
+    count_popularity(services, new, now)
+    services.states.refresh_stale(now)
+    total = len(message.events) + len(message.rejected)
+    return Ingested(len(new), total - len(new) - len(rejected), len(rejected))
+
+
+def _store(events_log: EventLog, user_id: str, events: Sequence[Event], rejected: list[Rejected]) -> Iterator[Appended]:
+    """Append together, or one by one when the store refuses some: those go to `rejected`."""
+    try:
+        yield append(events_log, user_id, events)
+    except InvalidInput as error:
+        if len(events) == 1:
+            rejected.append(Rejected(str(error), json.dumps(to_record(events[0])).encode()))
+            return
+        for event in events:
+            yield from _store(events_log, user_id, [event], rejected)
+
+
+def append(events_log: EventLog, user_id: str, events: Sequence[Event]) -> Appended:
+    """Store the new ones of `events` together with the state they lead to; a corrupt state is rebuilt from the log."""
+    try:
+        return events_log.append(user_id, events, fold_blob(user_id))
+    except CorruptData as error:
+        log.error("user state rebuilt from the log", reason=str(error))
+        stored = events_log.load_state(user_id)
+        rebuilt = rebuild(events_log, user_id, stored.seq if stored else 0)
+        return events_log.append(user_id, events, fold_blob(user_id, rebuilt))
+
+
+def fold_blob(user_id: str, rebuilt: UserState | None = None) -> Fold:
+    """Decode, fold, encode. `rebuilt` stands in for a state before that cannot be decoded."""
+
+    def apply(before: StoredState | None, new: Sequence[SequencedEvent]) -> bytes:
+        state = rebuilt or (decode(user_id, before.blob) if before else UserState(user_id))
+        if state.seq != (before.seq if before else 0):
+            raise CorruptData("a user state does not match its place in the log")
+        return encode(fold_each(state, new))
+
+    return apply
+
+
+def count_popularity(services: Services, new: Sequence[SequencedEvent], now: float) -> None:
+    """Add new positive events to the shared counters: best effort, lost counters are counted anew from the log."""
+    half_life_s = services.settings.ranking.popularity_half_life_days * DAY_S
+    weights: dict[str, float] = {}
+    for item in new:
+        event = item.event
+        if isinstance(event, Interaction) and signal_strength(event) > 0:
+            age_s = max(now - event.occurred_at, 0.0)
+            weights[event.content_id] = weights.get(event.content_id, 0.0) + 2.0 ** (-age_s / half_life_s)
+    if not weights:
+        return
+    try:
+        services.popularity.add(weights, now)
+    except StoreUnavailable as error:
+        log.warning("popularity not counted", titles=len(weights), reason=str(error))
+
+
+def _batches(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
+    for start in range(0, len(events), APPEND_AT_ONCE):
+        yield events[start : start + APPEND_AT_ONCE]

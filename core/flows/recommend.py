@@ -1,0 +1,158 @@
+"""The story of a request: load the viewer, let strategies propose, fuse, rule out, diversify, explain, answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from uuid import uuid4
+
+from numpy.typing import NDArray
+
+from core.candidates.cold_start import cold_start, cold_start_share
+from core.candidates.collaborative import collaborative
+from core.candidates.content import content
+from core.candidates.context import context
+from core.candidates.gather import Gathered, gather
+from core.candidates.graph import graph
+from core.candidates.viewer import Viewer, view
+from core.config import RankingSettings
+from core.errors import ConfigurationError, CorruptData, StoreUnavailable
+from core.flows.impressions import publish_impressions
+from core.flows.services import Services
+from core.profile.codec import decode
+from core.profile.state import UserState, fold
+from core.ranking.diversity import diversify
+from core.ranking.explain import explain
+from core.ranking.fusion import PRESETS, Fused, fuse_rrf, fuse_scores
+from core.ranking.query import Query
+from core.ranking.rules import allowed_rows
+from core.snapshot.snapshot import Snapshot
+
+STRATEGIES = {
+    "collaborative": collaborative,
+    "content": content,
+    "graph": graph,
+    "context": context,
+    "cold_start": cold_start,
+}
+DIVERSITY_POOL = 3  # MMR chooses among this many times the limit, and at least...
+MIN_DIVERSITY_POOL = 60  # ...this many
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """One title of an answer. `parts` are the strategies' shares of `score`, which lies in [0, 1]."""
+
+    row: int
+    content_id: str
+    title: str
+    score: float
+    parts: dict[str, float]
+    strategy: str
+    based_on: tuple[str, ...]
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    items: tuple[Recommended, ...]
+    degraded: tuple[str, ...]
+    elapsed_ms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    request_id: str
+    user_id: str
+    items: tuple[Recommended, ...]
+    snapshot: str
+    state_seq: int
+    generated_at: float
+    degraded: tuple[str, ...]
+
+
+def recommend(services: Services, query: Query, now: float) -> Answer:
+    """Recommendations for one user. Raises StoreUnavailable only when no snapshot has ever been loaded."""
+    snapshot, degraded = services.snapshot(now)
+    state, state_degraded = load_state(services, query)
+    counts, counts_degraded = services.trending.counts(snapshot, now)
+    ranked = rank(snapshot, state, counts, query, services.settings.ranking, now)
+    names = tuple(dict.fromkeys(degraded + state_degraded + counts_degraded + ranked.degraded))
+    answer = Answer(uuid4().hex, query.user_id, ranked.items, snapshot.version, state.seq, now, names)
+    if services.settings.impressions:
+        publish_impressions(services, answer, now)
+    return answer
+
+
+def load_state(services: Services, query: Query) -> tuple[UserState, tuple[str, ...]]:
+    """The user's state with the caller's own recent events folded in; a lost state is a cold start that says so."""
+    try:
+        stored, degraded = services.states.load(query.user_id)
+    except StoreUnavailable:
+        stored, degraded = None, ("user_state",)
+    try:
+        state = decode(query.user_id, stored.blob) if stored else UserState(query.user_id)
+    except CorruptData:  # the next event rebuilds it from the log
+        state, degraded = UserState(query.user_id), (*degraded, "user_state")
+    if query.recent_events:
+        state = fold(state, enumerate(query.recent_events, state.seq + 1))
+    return state, degraded
+
+
+def rank(
+    snapshot: Snapshot, state: UserState, counts: NDArray, query: Query, settings: RankingSettings, now: float
+) -> Ranked:
+    """The pure part: everything that decides the order. Evaluation calls exactly this."""
+    allowed = allowed_rows(snapshot, state, query.filters, query.exclude, query.exclude_seen, now)
+    viewer = view(snapshot, state, query.context, now, counts, allowed, settings.history_decay)
+    weights = strategy_weights(settings.preset, viewer.positives)
+    gathered = propose(viewer, weights, settings)
+    fused = fuse(gathered, weights, settings)
+    chosen = choose(viewer, fused, query, settings)
+    best = sum(weights.values()) / (settings.rrf_k + 1) if settings.fusion == "rrf" else sum(weights.values())
+    items = tuple(describe(viewer, fused, int(position), best) for position in chosen)
+    return Ranked(items, tuple(gathered.failed), gathered.elapsed_ms)
+
+
+def strategy_weights(preset: str, positives: int) -> dict[str, float]:
+    """Weights of the strategies: the preset's, of which cold start takes its share while there is little history."""
+    if preset not in PRESETS:
+        raise ConfigurationError(f"preset {preset!r} is not one of {', '.join(PRESETS)}")
+    share = cold_start_share(positives)
+    weights = {name: weight * (1 - share) for name, weight in PRESETS[preset].items()}
+    weights["context"] = PRESETS[preset]["context"]  # circumstances count for a new viewer too
+    weights["cold_start"] = share
+    return {name: weight for name, weight in weights.items() if weight > 0}
+
+
+def propose(viewer: Viewer, weights: dict[str, float], settings: RankingSettings) -> Gathered:
+    asked = {name: partial(STRATEGIES[name], pool=settings.pool_size) for name in weights}
+    return gather(asked, viewer, settings.strategy_deadline_ms)
+
+
+def fuse(gathered: Gathered, weights: dict[str, float], settings: RankingSettings) -> Fused:
+    if settings.fusion == "scores":
+        return fuse_scores(gathered.rankings, weights)
+    return fuse_rrf(gathered.rankings, weights, settings.rrf_k)
+
+
+def choose(viewer: Viewer, fused: Fused, query: Query, settings: RankingSettings) -> list[int]:
+    """Positions in `fused` of the answer, best first."""
+    pool = max(DIVERSITY_POOL * query.limit, MIN_DIVERSITY_POOL)
+    rows = fused.rows[:pool]
+    lambda_ = settings.mmr_lambda if query.mmr_lambda is None else query.mmr_lambda
+    cap = 1.0 if query.filters.genres else settings.genre_cap  # whoever asks for a genre wants that genre
+    snapshot = viewer.snapshot
+    primary = snapshot.attributes["primary"][rows]
+    return diversify(fused.scores[:pool], snapshot.vectors[rows], primary, query.limit, lambda_, cap)
+
+
+def describe(viewer: Viewer, fused: Fused, position: int, best: float) -> Recommended:
+    row = int(fused.rows[position])
+    shares = fused.parts[:, position] / best
+    parts = {name: round(float(share), 6) for name, share in zip(fused.names, shares, strict=True) if share > 0}
+    strategy = max(parts, key=parts.__getitem__)
+    reason = explain(viewer, row, strategy)
+    score = round(float(shares.sum()), 6)
+    content_id, title = viewer.snapshot.content_id(row), viewer.snapshot.title(row).title
+    return Recommended(row, content_id, title, score, parts, strategy, reason.based_on, reason.text)

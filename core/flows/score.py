@@ -1,0 +1,72 @@
+"""How much one user would like given titles, with the parts of the score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.candidates.cold_start import cold_start_scores
+from core.candidates.collaborative import collaborative_scores
+from core.candidates.content import content_scores
+from core.candidates.context import context_scores
+from core.candidates.graph import graph_scores
+from core.candidates.viewer import Viewer, view
+from core.errors import NotFound
+from core.flows.recommend import load_state, strategy_weights
+from core.flows.services import Services
+from core.ranking.query import Query
+
+SCORES = {
+    "collaborative": collaborative_scores,
+    "content": content_scores,
+    "graph": graph_scores,
+    "context": context_scores,
+    "cold_start": cold_start_scores,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """`score` in [0, 1] is the sum of `components`, each a strategy's weight times the title's standing there."""
+
+    content_id: str
+    score: float
+    components: dict[str, float]
+
+
+def score(
+    services: Services, query: Query, content_ids: tuple[str, ...], now: float
+) -> tuple[tuple[Score, ...], tuple[str, ...]]:
+    """Scores in the order asked for, and what is degraded. Raises NotFound naming the titles that are unknown."""
+    snapshot, degraded = services.snapshot(now)
+    rows = [snapshot.row(content_id) for content_id in content_ids]
+    if unknown := [content_id for content_id, row in zip(content_ids, rows, strict=True) if row is None]:
+        raise NotFound(f"content {', '.join(unknown[:5])} is not in the catalogue")
+    state, state_degraded = load_state(services, query)
+    counts, counts_degraded = services.trending.counts(snapshot, now)
+    everything = np.ones(len(snapshot.keys), bool)
+    settings = services.settings.ranking
+    viewer = view(snapshot, state, query.context, now, counts, everything, settings.history_decay)
+    scores = score_rows(viewer, np.array(rows, np.int64), settings.preset)
+    named = tuple(Score(name, *parts) for name, parts in zip(content_ids, scores, strict=True))
+    return named, tuple(dict.fromkeys(degraded + state_degraded + counts_degraded))
+
+
+def score_rows(viewer: Viewer, rows: np.ndarray, preset: str) -> list[tuple[float, dict[str, float]]]:
+    """(score, components) of each row. A standing is the share of the catalogue that a title beats or ties."""
+    weights = strategy_weights(preset, viewer.positives)
+    total = sum(weights.values())
+    components = {}
+    for name, weight in weights.items():
+        values = SCORES[name](viewer)
+        standing = np.searchsorted(np.sort(values), values[rows], side="right") / len(values)
+        # No evidence at all is not a good standing: ties at zero score nothing.
+        components[name] = weight / total * np.where(values[rows] > 0, standing, 0.0)
+    return [
+        (
+            round(float(sum(part[i] for part in components.values())), 6),
+            {name: round(float(part[i]), 6) for name, part in components.items()},
+        )
+        for i in range(len(rows))
+    ]

@@ -1,0 +1,33 @@
+"""What every flow works with: the stores, the snapshot, the settings. Built once per instance by core.wiring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.config import Settings
+from core.flows.trending import Trending
+from core.snapshot.publish import SnapshotHolder
+from core.snapshot.snapshot import Snapshot
+from core.stores.protocols import Bucket, Catalog, EventLog, PopularityCounters, Publisher
+from core.stores.tiered import TieredStates
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: Settings
+    log: EventLog
+    states: TieredStates
+    catalog: Catalog
+    popularity: PopularityCounters
+    trending: Trending
+    publisher: Publisher
+    snapshots: SnapshotHolder
+    bucket: Bucket
+
+    def snapshot(self, now: float) -> tuple[Snapshot, tuple[str, ...]]:
+        """The snapshot in hand, and ("snapshot",) when a newer one could not be looked for.
+
+        Raises StoreUnavailable when there is none at all.
+        """
+        held = self.snapshots.current(now)
+        return held, ("snapshot",) if self.snapshots.failure else ()

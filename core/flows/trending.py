@@ -1,0 +1,67 @@
+"""The shared online popularity, cached per instance and laid over the snapshot's rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.catalog import content_key
+from core.errors import StoreUnavailable
+from core.snapshot.snapshot import Snapshot
+from core.stores.protocols import EventLog, PopularityCounters
+
+REFILL_HALF_LIVES = 10  # older events weigh less than 1/1024
+
+
+@dataclass(slots=True)
+class Trending:
+    """Reads the counters at most every `max_age_s`; lost ones are counted anew from the event log."""
+
+    counters: PopularityCounters
+    log: EventLog
+    half_life_s: float
+    max_age_s: float
+    _counts: dict[str, float] = field(default_factory=dict)
+    _read_at: float = -np.inf
+    _failed: bool = False
+    _laid_out: tuple[int, NDArray] | None = None
+    _lock: Lock = field(default_factory=Lock)
+
+    def counts(self, snapshot: Snapshot, now: float) -> tuple[NDArray, tuple[str, ...]]:
+        """(n,) decayed counts in snapshot rows, and what is degraded: a failing store leaves the last counts in use."""
+        # One thread refreshes, the others go on with what is there.
+        if now - self._read_at > self.max_age_s and self._lock.acquire(blocking=False):
+            try:
+                self._refresh(now)
+            finally:
+                self._lock.release()
+        laid_out = self._laid_out
+        if laid_out is None or laid_out[0] != id(snapshot):
+            laid_out = (id(snapshot), lay_out(self._counts, snapshot))
+            self._laid_out = laid_out
+        return laid_out[1], ("popularity",) if self._failed else ()
+
+    def _refresh(self, now: float) -> None:
+        try:
+            counts = self.counters.read(now)
+            if not counts:
+                since = now - REFILL_HALF_LIVES * self.half_life_s
+                counts = self.log.popularity(since, self.half_life_s, now)
+                self.counters.replace(counts, now)
+            self._counts, self._failed = counts, False
+        except StoreUnavailable:
+            self._failed = True
+        self._read_at, self._laid_out = now, None
+
+
+def lay_out(counts: dict[str, float], snapshot: Snapshot) -> NDArray:
+    """(n,) float32: counts by content id, in snapshot rows; unknown titles are left out."""
+    laid_out = np.zeros(len(snapshot.keys), np.float32)
+    keys = np.fromiter((content_key(content_id) for content_id in counts), np.uint64, len(counts))
+    rows = snapshot.rows(keys)
+    known = rows >= 0
+    laid_out[rows[known]] = np.fromiter(counts.values(), np.float32, len(counts))[known]
+    return laid_out

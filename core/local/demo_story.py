@@ -1,0 +1,153 @@
+"""The demo: a film lover's evening on the real stack, told in a minute.
+
+Everything goes the way a platform would go: HTTPS in, Pub/Sub, ingest, and the next answer is different. The viewers
+and their reactions are simulated and say so; the titles are real.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from core.errors import SonaError
+from core.local import supervisor
+from core.local.tokens import sign_local_token
+
+Rows = list[dict[str, Any]]
+SHOWN = 8
+PATIENCE_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One viewer's HTTPS client."""
+
+    url: str
+    secret: Path
+    user_id: str
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        headers = _headers(self.secret, self.user_id)
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return dict(json.loads(answer.read()))
+        except urllib.error.HTTPError as error:
+            raise SonaError(f"{path} answered {error.code}: {error.read().decode()[:300]}") from error
+
+    def recommendations(self, **body: Any) -> Rows:
+        answer = self.post("/api/v1/recommendations", {"limit": SHOWN, **body})
+        return list(answer["recommendations"])
+
+
+def _headers(secret: Path, user_id: str) -> dict[str, str]:
+    token = sign_local_token(secret.read_text(), user_id)
+    return {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+
+def curl_line(url: str, secret: Path, user_id: str) -> str:
+    """A command line that works as it is printed."""
+    authorization = _headers(secret, user_id)["Authorization"]
+    return (
+        f"curl -s {url}/api/v1/recommendations -H 'Authorization: {authorization}' "
+        "-H 'Content-Type: application/json' -d '{\"limit\": 5}'"
+    )
+
+
+def tell(home: Path, port: int, console: Console) -> int:
+    """Tell the story; returns the process's exit code: 0 when every answer changed as it should."""
+    began = time.monotonic()
+    ours = not supervisor.is_running(home)
+    try:
+        supervisor.start_in_background(home, port, True, lambda stage: console.print(f"[dim]... {stage}[/dim]"))
+        url = str(supervisor.read_state(home)["url"])
+        console.print(f"[bold]SONA serves on {url}[/bold] after {time.monotonic() - began:.1f} s\n")
+        secret = home / "secret"
+        learned = [
+            _known_viewer(Client(url, secret, "nadia"), console),
+            _new_viewer(Client(url, secret, f"guest-{int(time.time())}"), console),
+        ]
+    finally:
+        if ours:
+            supervisor.stop(home)
+    console.print(f"[dim]The demo took {time.monotonic() - began:.1f} s.[/dim]")
+    return 0 if all(learned) else 1
+
+
+def _known_viewer(client: Client, console: Console) -> bool:
+    """A simulated viewer with a history watches two recommended titles and dismisses one."""
+    before = client.recommendations()
+    _print(console, f"{client.user_id} (simulated) before", before)
+    watched, liked, dismissed = before[0], before[1], before[2]
+    console.print(
+        f"\n{client.user_id} watches [bold]{watched['title']}[/bold] to the end, likes [bold]{liked['title']}[/bold] "
+        f"and dismisses [bold]{dismissed['title']}[/bold] ..."
+    )
+    events = [
+        {"content_id": watched["content_id"], "type": "watch_complete", "device_type": "tv"},
+        {"content_id": liked["content_id"], "type": "like"},
+        {"content_id": dismissed["content_id"], "type": "skip_content"},
+    ]
+    gone = {event["content_id"] for event in events}
+    return _interact(client, events, lambda rows: not gone & _ids(rows), before, console)
+
+
+def _new_viewer(client: Client, console: Console) -> bool:
+    """Somebody nobody knows: chosen genres first, then one title decides."""
+    client.post("/api/v1/profile/onboarding", {"genres": ["science fiction", "mystery"], "age_band": "25-34"})
+    start = client.recommendations()
+    _print(console, f"\n{client.user_id} is new and has chosen science fiction and mystery", start)
+    similar = client.post("/api/v1/recommendations/similar", {"content_id": start[0]["content_id"], "limit": 5})
+    names = ", ".join(f"{row['title']} ({row['relation']})" for row in similar["similar_content"][:3])
+    console.print(f"\nSimilar to {start[0]['title']}: {names}")
+    console.print(f"\n{client.user_id} gives [bold]{start[0]['title']}[/bold] five stars ...")
+    event = {"content_id": start[0]["content_id"], "type": "rating_explicit", "rating": 5}
+    liked = start[0]["content_id"]
+    return _interact(client, [event], lambda rows: any(liked in row["based_on"] for row in rows), start, console)
+
+
+def _interact(
+    client: Client,
+    events: Rows,
+    learned: Callable[[Rows], bool],
+    before: Rows,
+    console: Console,
+) -> bool:
+    """Send interactions and wait for an answer that shows them; prints what moved and how long it took."""
+    client.post("/api/v1/interactions", {"interactions": events})
+    accepted = time.perf_counter()
+    while time.perf_counter() - accepted < PATIENCE_S:
+        after = client.recommendations()
+        if learned(after):
+            took = (time.perf_counter() - accepted) * 1e3
+            console.print(f"... accepted, and {took:.0f} ms later the answer is different:")
+            _print(console, "after", after, before)
+            return True
+        time.sleep(0.005)
+    console.print(f"[red]The answer did not change within {PATIENCE_S:.0f} s.[/red]")
+    return False
+
+
+def _ids(rows: Rows) -> set[str]:
+    return {row["content_id"] for row in rows}
+
+
+def _print(console: Console, title: str, rows: Rows, before: Rows | None = None) -> None:
+    places = {row["content_id"]: place for place, row in enumerate(before or [], 1)}
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in ("", "title", "score", "why", "moved"):
+        table.add_column(column)
+    for place, row in enumerate(rows, 1):
+        was = places.get(row["content_id"])
+        moved = "" if before is None else "new" if was is None else f"{was - place:+d}" if was != place else "="
+        table.add_row(str(place), row["title"], f"{row['confidence_score']:.2f}", row["explanation"], moved)
+    console.print(table)

@@ -1,0 +1,76 @@
+"""Every function on one port: the laptop's stand-in for the load balancer, before the functions' real entry points."""
+
+from __future__ import annotations
+
+import os
+import sys
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from core.local.process import HOST, Server
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+WORKERS = 2  # processes; one per core of a small machine
+THREADS = 4  # per process: requests that wait for a store do not hold up the others
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+
+# Which function answers which paths; the deployed load balancer has the same map. The longest prefix wins.
+PREFIXES = {
+    "/api/v1/recommendations": "recommend",
+    "/api/v1/personalization": "recommend",
+    "/api/v1/interactions": "collect",
+    "/api/v1/profile": "profiles",
+    "/push/ingest": "ingest",
+    "/health": "recommend",
+}
+
+
+class GatewayServer(Server):
+    """gunicorn with every function, as functions-framework runs one of them."""
+
+    name: ClassVar[str] = "gateway"
+
+    def __init__(self, folder: Path, port: int | None, config: Path) -> None:
+        super().__init__(folder, port)
+        self._config = config
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def command(self) -> list[str]:
+        return [
+            sys.executable,
+            *("-m", "gunicorn", "core.local.gateway:application()"),
+            *("--bind", f"{HOST}:{self.port}", "--workers", str(WORKERS), "--threads", str(THREADS)),
+            *("--worker-class", "gthread", "--timeout", "60", "--keep-alive", "30"),
+            *("--worker-tmp-dir", str(self.folder)),
+        ]
+
+    def environment(self) -> dict[str, str] | None:
+        single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        return {**os.environ, **single, "SONA_CONFIG": str(self._config), "PYTHONUNBUFFERED": "1"}
+
+    def answers(self) -> bool:
+        with urllib.request.urlopen(f"{self.url}/health", timeout=2.0) as answer:
+            return answer.status == 200
+
+
+def application() -> WSGIApplication:
+    """One WSGI application that hands each request to the function that owns its path."""
+    import functions_framework
+
+    apps = {
+        name: functions_framework.create_app(name, str(FUNCTIONS / f"{name}.py")) for name in set(PREFIXES.values())
+    }
+    prefixes = sorted(PREFIXES, key=len, reverse=True)
+
+    def dispatch(environ: WSGIEnvironment, start_response: StartResponse) -> object:
+        path = environ.get("PATH_INFO", "")
+        owner = next((PREFIXES[prefix] for prefix in prefixes if path.startswith(prefix)), "recommend")
+        return apps[owner](environ, start_response)
+
+    return dispatch  # type: ignore[return-value]

@@ -1,0 +1,123 @@
+"""The laptop edition as one thing: embedded services, the broker and the gateway, in one folder.
+
+Starting is idempotent: what runs is left alone, what is missing is started, what is half done is finished.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from core.config import Settings, read_settings
+from core.local.broker.server import BrokerServer
+from core.local.demo_data import load_demo
+from core.local.gateway import GatewayServer
+from core.local.gcs_server import GcsServer
+from core.local.postgres_server import PostgresServer
+from core.local.process import Server
+from core.local.valkey_server import ValkeyServer
+from core.stores.gcs import ensure_bucket
+from core.stores.postgres.migrate import migrate
+from core.stores.pubsub_admin import ensure_push_subscription, ensure_topic
+
+Progress = Callable[[str], None]
+DEFAULT_PORT = 8080
+DEAD_LETTERS = "dead-letters"
+
+
+class Stack:
+    """Everything `sona up` runs, with its data under `home`. `port` is the gateway's; the others choose their own."""
+
+    def __init__(self, home: Path, port: int | None = DEFAULT_PORT) -> None:
+        self.home = home.absolute()
+        self.config_path = self.home / "sona.toml"
+        self.secret_path = self.home / "secret"
+        self.postgres = PostgresServer(self.home / "postgres")
+        self.valkey = ValkeyServer(self.home / "valkey")
+        self.storage = GcsServer(self.home / "storage")
+        self.broker = BrokerServer(self.home / "broker")
+        self.gateway = GatewayServer(self.home / "gateway", port, self.config_path)
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """In starting order."""
+        return self.postgres, self.valkey, self.storage, self.broker, self.gateway
+
+    def settings(self) -> Settings:
+        return read_settings({}, self.config_path)
+
+    def start(self, progress: Progress = lambda stage: None, demo: bool = True) -> None:
+        """Start what is not running. Raises ConfigurationError or StoreUnavailable with what to do about it."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        progress("starting PostgreSQL, Valkey, Cloud Storage and Pub/Sub")
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(Server.start, self.servers[:-1]))
+        self._write_secret()
+        self._write_config()
+        settings = self.settings()
+        progress("preparing the database schema")
+        migrate(settings.stores)
+        ensure_bucket(settings.stores)
+        if demo:
+            load_demo(settings, self.home / "demo.json", progress)
+        progress("starting the functions")
+        self.gateway.start()
+        ensure_topic(settings.stores, DEAD_LETTERS)
+        ensure_topic(settings.stores, settings.stores.interactions_topic)
+        ensure_push_subscription(
+            settings.stores,
+            settings.stores.interactions_topic,
+            f"{self.gateway.url}/push/ingest",
+            dead_letter_topic=DEAD_LETTERS,
+        )
+
+    def heal(self) -> list[str]:
+        """Start again what has died, and say what it was."""
+        dead = [server for server in self.servers if not server.is_running()]
+        ports = [server.port for server in self.servers]
+        for server in dead:
+            server.start()
+        if ports != [server.port for server in self.servers]:  # somebody took the port meanwhile: tell everyone
+            self.gateway.stop()
+            self.start(demo=False)
+        return [server.name for server in dead]
+
+    def stop(self) -> None:
+        for server in reversed(self.servers):
+            server.stop()
+
+    def erase(self) -> None:
+        """Stop everything and delete the data."""
+        for server in reversed(self.servers):
+            server.erase()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def _write_secret(self) -> None:
+        if not self.secret_path.exists():
+            self.secret_path.touch(mode=0o600)
+            self.secret_path.write_text(secrets.token_hex(32))
+
+    def _write_config(self) -> None:
+        """Ports may have changed since the last start, so the file is written anew."""
+        tables: dict[str, dict[str, object]] = {
+            "": {"edition": "laptop", "cache_dir": str(self.home / "cache"), "snapshot_max_age_s": 2.0},
+            "stores": {
+                "sql_dsn": self.postgres.dsn,
+                "redis_url": self.valkey.url,
+                "storage_endpoint": self.storage.endpoint,
+                "pubsub_endpoint": self.broker.endpoint,
+            },
+            "auth": {"local_secret_file": str(self.secret_path)},
+        }
+        lines = [f"# Written by `sona up` on {time.strftime('%Y-%m-%d %H:%M:%S')}; changes here are lost."]
+        for name, table in tables.items():
+            lines += [f"\n[{name}]"] if name else []
+            lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]  # TOML reads JSON scalars
+        unfinished = self.config_path.with_suffix(".new")
+        unfinished.write_text("\n".join(lines) + "\n")
+        unfinished.replace(self.config_path)

@@ -1,0 +1,87 @@
+"""Why a title was recommended, read off the very numbers that ranked it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.candidates.context import DAYPARTS, MOOD_GENRES, daypart
+from core.candidates.viewer import Viewer
+from core.catalog import Title
+from core.snapshot.snapshot import Neighbours
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """`strategy` gave the largest part of the score; `based_on` are the titles of the history it came from."""
+
+    strategy: str
+    based_on: tuple[str, ...]
+    text: str
+
+
+def explain(viewer: Viewer, row: int, strategy: str) -> Reason:
+    """The reason for one recommended row whose largest score part came from `strategy`."""
+    if strategy in ("context", "cold_start"):
+        return Reason(strategy, (), _circumstance(viewer, row, strategy))
+    lists, weights = _sources(viewer, strategy)
+    anchors = _anchors(viewer, row, lists, weights)
+    if not anchors:
+        return Reason(strategy, (), "Trending now")
+    title, anchor = viewer.snapshot.title(row), viewer.snapshot.title(anchors[0])
+    based_on = tuple(viewer.snapshot.content_id(a) for a in anchors)
+    if strategy == "collaborative":
+        return Reason(strategy, based_on, f"Viewers who liked {anchor.title} chose this")
+    return Reason(strategy, based_on, relation(title, anchor))
+
+
+def relation(title: Title, anchor: Title) -> str:
+    """The strongest fact that two titles share, in words."""
+    makers = _shared(title.directors + title.creators, anchor.directors + anchor.creators)
+    if title.franchise and title.franchise == anchor.franchise:
+        return f"From the same franchise as {anchor.title}"
+    if makers:
+        return f"By {makers[0]}, who made {anchor.title}"
+    if cast := _shared(title.cast, anchor.cast):
+        return f"With {cast[0]}, as in {anchor.title}"
+    if themes := _shared(title.keywords, anchor.keywords):
+        return f"{', '.join(themes[:2])}, as in {anchor.title}"
+    if genres := _shared(title.genres, anchor.genres):
+        return f"{', '.join(genres[:2])}, like {anchor.title}"
+    return f"Close to {anchor.title}"
+
+
+def _shared(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
+    return [name for name in ours if name in theirs]
+
+
+def _sources(viewer: Viewer, strategy: str) -> tuple[list[Neighbours], NDArray]:
+    snapshot = viewer.snapshot
+    if strategy == "collaborative":
+        return [snapshot.collaborative, snapshot.transitions], viewer.recency
+    lists = [snapshot.content] if strategy == "content" else [snapshot.graph]
+    return lists, np.maximum(viewer.taste, 0.0)
+
+
+def _anchors(viewer: Viewer, row: int, lists: list[Neighbours], weights: NDArray, most: int = 2) -> list[int]:
+    """Rows of the history that carried the score, strongest first."""
+    carried = np.zeros(len(viewer.rows))
+    for neighbours in lists:
+        hits = neighbours.index[viewer.rows] == row
+        carried += np.where(hits, neighbours.weight[viewer.rows], 0.0).sum(axis=1) * weights
+    order = np.argsort(-carried, kind="stable")
+    return [int(viewer.rows[i]) for i in order[:most] if carried[i] > 0]
+
+
+def _circumstance(viewer: Viewer, row: int, strategy: str) -> str:
+    title, about = viewer.snapshot.title(row), viewer.state.onboarding
+    if strategy == "cold_start":
+        chosen = _shared(title.genres, about.genres) if about else []
+        return f"Popular in {chosen[0]}, which you chose" if chosen else "Trending with viewers like you"
+    mood = viewer.context.mood or ""
+    if _shared(title.genres, MOOD_GENRES.get(mood, ())):
+        return f"Popular now, for a {mood} mood"
+    return f"Trending, often watched in the {DAYPARTS[daypart(viewer.context.time_of_day, viewer.now)]}"

@@ -1,0 +1,32 @@
+"""The parameters of a snapshot build, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from core.catalog import RelationshipType
+from core.snapshot.graph import WALK_WEIGHTS
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotParameters:
+    """How a snapshot is built. Written into its manifest."""
+
+    neighbours: int = 100  # per list: EASE cut to 100 positive weights ranks as well as or better than uncut EASE
+    dims: int = 256  # content vectors until an encoder provides them; SonaConfig.embedding_dim
+    # EASE's lambda = this x sqrt(positives). Best lambda measured: 100-300 at 50 000 positives, 30-300 at 65 000, and
+    # 300-1000 at 800 000; between half and twice the rule NDCG@10 moves by less than 2 %.
+    ease_regularisation: float = 1.0
+    ease_min_positives: int = 5  # with 1 the ranking was no better and the matrix 3-4 times wider
+    ease_max_titles: int = 12_000  # 12 000^2 float32 = 576 MB, inverted in place
+    cosine_shrinkage: float = 10.0  # two titles with one common viewer are no evidence
+    transition_window: int = 5
+    transition_decay: float = 0.7  # per further gap
+    transition_shrinkage: float = 20.0  # reference/ranking: K / (row + 20)
+    popularity_half_life_days: float = 3.0  # best on naturally timed data; RankingSettings has the same
+    context_prior_events: float = 500.0  # a daypart or device with fewer positives looks mostly like everybody
+    segment_min_users: int = 10  # smaller segments are noise, and would tell about single people
+    restart_probability: float = 0.3  # of the graph walk: nearer .5 is better for few, nearer .15 for many interactions
+    walk_weights: Mapping[RelationshipType, float] = field(default_factory=lambda: dict(WALK_WEIGHTS))
+    seed: int = 0  # of the singular vectors' starting point

@@ -1,0 +1,15 @@
+"""Pub/Sub `interactions`: events into the log, the user's state and the counters."""
+
+import functions_framework
+from flask import Request, Response
+
+from core.api.http import dispatch
+from core.api.routes import INGEST_ROUTES
+from core.wiring import services, warm_up
+
+warm_up("log")
+
+
+@functions_framework.http
+def ingest(request: Request) -> Response:
+    return dispatch(request, INGEST_ROUTES, services)
