@@ -182,7 +182,7 @@ def snapshot_list(home: Home = None, as_json: AsJson = False) -> None:
 def snapshot_activate(version: str, home: Home = None, as_json: AsJson = False) -> None:
     """Make every instance serve a published snapshot, within half a minute.
 
-    Example: sona snapshot activate 20261121-093000-1a2b3c4d
+    Example: sona snapshot activate 20261121T093000Z-1a2b3c4d
     """
     from core.snapshot.publish import activate
     from core.wiring import services_for

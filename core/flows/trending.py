@@ -14,6 +14,7 @@ from core.snapshot.snapshot import Snapshot
 from core.stores.protocols import EventLog, PopularityCounters
 
 REFILL_HALF_LIVES = 10  # older events weigh less than 1/1024
+RETRY_S = 1.0  # after a failure: a store that came back is found soon, one that is down is not asked by every request
 
 
 @dataclass(slots=True)
@@ -32,8 +33,9 @@ class Trending:
 
     def counts(self, snapshot: Snapshot, now: float) -> tuple[NDArray, tuple[str, ...]]:
         """(n,) decayed counts in snapshot rows, and what is degraded: a failing store leaves the last counts in use."""
+        max_age_s = min(self.max_age_s, RETRY_S) if self._failed else self.max_age_s
         # One thread refreshes, the others go on with what is there.
-        if now - self._read_at > self.max_age_s and self._lock.acquire(blocking=False):
+        if now - self._read_at > max_age_s and self._lock.acquire(blocking=False):
             try:
                 self._refresh(now)
             finally:

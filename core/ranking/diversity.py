@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+UNKNOWN_GENRE = 255  # never capped
 
 def diversify(
     relevance: NDArray,
@@ -22,20 +23,26 @@ def diversify(
     genre codes, 255 unknown and never capped. Returns at most `limit` positions, best first. At most
     ceil(genre_cap * limit) share a primary genre, unless nothing else is left. lambda_ = 1 is pure relevance.
     """
+    count = min(limit, len(relevance))
     top = float(relevance.max(initial=0.0))
-    scaled = relevance / top if top > 0 else relevance
+    value = (lambda_ / top if top > 0 else 0.0) * relevance  # -inf once chosen
     vectors = np.ascontiguousarray(vectors, np.float32)
-    redundancy = np.zeros(len(scaled), np.float32)
-    open_ = np.ones(len(scaled), bool)
+    similarity = (1 - lambda_) * (vectors @ vectors.T)
+    redundancy = np.zeros(len(value))
+    capped = np.zeros(len(value))  # -inf for the genres that are full
     per_genre = max(1, math.ceil(genre_cap * limit))
-    counts = np.zeros(256, np.int64)
+    counts = [0] * 256
     chosen: list[int] = []
-    while len(chosen) < limit and open_.any():
-        fresh = open_ & (counts[genres] < per_genre)
-        score = lambda_ * scaled - (1 - lambda_) * redundancy
-        best = int(np.argmax(np.where(fresh if fresh.any() else open_, score, -np.inf)))
+    while len(chosen) < count:
+        score = value - redundancy
+        best = int((score + capped).argmax())
+        if capped[best] or value[best] == -np.inf:  # only full genres are left
+            best = int(score.argmax())
         chosen.append(best)
-        open_[best] = False
-        counts[genres[best]] += genres[best] != 255
-        redundancy = np.maximum(redundancy, vectors @ vectors[best])
+        value[best] = -np.inf
+        genre = int(genres[best])
+        counts[genre] += genre != UNKNOWN_GENRE
+        if counts[genre] == per_genre:
+            capped[genres == genre] = -np.inf
+        np.maximum(redundancy, similarity[best], out=redundancy)
     return chosen

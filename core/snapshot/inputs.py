@@ -23,6 +23,8 @@ POSITIVE = 0.5
 _CHUNK_EVENTS = 2_000_000  # about 60 MB of buffers between two reductions
 _MAX_DEVICES = 127  # codes are int8; more names than that are noise of a client, and are not told apart
 
+_SKIP_STRENGTH = 0.399  # a skip outweighs whatever says less than half watched (.8 x .5), as in core.profile.preference
+
 _EXPLICIT = {InteractionType.RATING_EXPLICIT, InteractionType.LIKE, InteractionType.DISLIKE}
 _WEIGHT = {
     InteractionType.WATCH_COMPLETE: 1.0,
@@ -50,7 +52,8 @@ class Interactions:
     """m (user, title) pairs of u users, sorted by user, then time, then key.
 
     What a user said (rating, like, dislike) outweighs what they did, and the latest word counts; without a word the
-    strongest act counts, the latest among equals. `at` and `device` are those of the event that counts.
+    strongest act counts (a skip is stronger than less than half of the title), the latest among equals. `at` and
+    `device` are those of the event that counts.
     """
 
     user: NDArray[np.int32]  # (m,) codes 0..users-1
@@ -111,7 +114,8 @@ class _Buffers:
 
 def _reduce(events: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """One event per (user, key), the last by explicitness, strength, time; reducing parts first changes nothing."""
-    strength = np.where(events["explicit"] == 1, 0.0, np.abs(events["weight"]))
+    strength = np.where(events["weight"] < 0, _SKIP_STRENGTH, events["weight"])
+    strength[events["explicit"] == 1] = 0.0  # among words, time alone decides
     order = np.lexsort((events["weight"], events["at"], strength, events["explicit"], events["key"], events["user"]))
     user, key = events["user"][order], events["key"][order]
     last = np.ones(len(order), bool)

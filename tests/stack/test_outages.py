@@ -1,4 +1,4 @@
-"""Stores and the broker die and hang under traffic: answers stay right, degrade by name or are a 503; nothing is lost."""
+"""Stores and the broker die and hang under traffic: answers stay right, degrade by name or are a 503; none is lost."""
 
 import threading
 import time
@@ -108,17 +108,20 @@ def test_an_outage_loses_nothing_and_every_answer_says_what_it_is(stack: Stack, 
     assert all(answer.status_code != 503 for answer in traffic.answers[-2:]), "the answers did not recover"
 
 
+def recovered(ask: Callable[[], requests.Response]) -> None:
+    deadline = time.monotonic() + 10
+    while named := ask().json()["degraded"]:
+        assert time.monotonic() < deadline, named
+        time.sleep(0.1)
+
+
 def test_a_dead_hot_store_is_named_and_its_copies_come_back(stack: Stack) -> None:
     headers = {"Authorization": f"Bearer {sign_local_token(stack.secret_path.read_text(), 'nadia')}"}
     ask = lambda: requests.post(f"{stack.gateway.url}/api/v1/recommendations", json={}, headers=headers, timeout=30)  # noqa: E731
-    before = ask().json()
+    recovered(ask)
     stack.valkey.kill()
     during = ask().json()
     stack.valkey.start()
-    assert before["degraded"] == []
     assert "hot_store" in during["degraded"]
     assert during["recommendations"], "the cold store answers"
-    deadline = time.monotonic() + 10
-    while ask().json()["degraded"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    recovered(ask)
