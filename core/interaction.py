@@ -64,7 +64,7 @@ ONBOARDING = "onboarding"  # the log's type column for an Onboarding event
 _STRENGTH = {
     InteractionType.IMPRESSION: 0.0,
     InteractionType.SEARCH_CLICK: 0.2,
-    InteractionType.WATCH_START: 0.4,
+    InteractionType.WATCH_START: 0.3,
     InteractionType.WATCH_COMPLETE: 1.0,
     InteractionType.LIKE: 0.9,
     InteractionType.DISLIKE: -0.9,
@@ -78,7 +78,8 @@ def signal_strength(event: Interaction) -> float:
         stars = 3.0 if event.rating is None else event.rating
         return 0.9 * max(-1.0, min(1.0, stars - 3.0))
     if event.type is InteractionType.WATCH_PROGRESS:
-        return 0.8 * (event.progress or 0.0)
+        progress = event.progress or 0.0
+        return 1.0 if progress >= 0.9 else 0.8 * progress  # the credits are not part of the film
     return _STRENGTH[event.type]
 
 

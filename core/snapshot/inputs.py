@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.catalog import content_key
-from core.interaction import Event, Interaction, InteractionType, Onboarding
+from core.interaction import Event, InteractionType, Onboarding, signal_strength
 
 # A pair is positive from here on: a like, a completed or mostly (5/8) watched title, a rating of 3.5 stars or more.
-POSITIVE = 0.5
+POSITIVE = 0.45
 
 _CHUNK_EVENTS = 2_000_000  # about 60 MB of buffers between two reductions
 _MAX_DEVICES = 127  # codes are int8; more names than that are noise of a client, and are not told apart
@@ -26,26 +26,6 @@ _MAX_DEVICES = 127  # codes are int8; more names than that are noise of a client
 _SKIP_STRENGTH = 0.399  # a skip outweighs whatever says less than half watched (.8 x .5), as in core.profile.preference
 
 _EXPLICIT = {InteractionType.RATING_EXPLICIT, InteractionType.LIKE, InteractionType.DISLIKE}
-_WEIGHT = {
-    InteractionType.WATCH_COMPLETE: 1.0,
-    InteractionType.LIKE: 1.0,
-    InteractionType.WATCH_START: 0.3,
-    InteractionType.SEARCH_CLICK: 0.2,
-    InteractionType.DISLIKE: -1.0,
-    InteractionType.SKIP_CONTENT: -0.3,
-    InteractionType.IMPRESSION: 0.0,
-}
-
-
-def interaction_weight(event: Interaction) -> float:
-    """How much one event says for (positive) or against (negative) a title, in [-1, 1]; 0 says nothing."""
-    if event.type is InteractionType.RATING_EXPLICIT:
-        return 0.0 if event.rating is None else max(-1.0, min(1.0, event.rating - 3.0))
-    if event.type is InteractionType.WATCH_PROGRESS:
-        progress = event.progress or 0.0
-        return 1.0 if progress >= 0.9 else 0.8 * progress  # the credits are not part of the film
-    return _WEIGHT[event.type]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Interactions:
@@ -58,7 +38,7 @@ class Interactions:
 
     user: NDArray[np.int32]  # (m,) codes 0..users-1
     key: NDArray[np.uint64]  # (m,) core.catalog.content_key
-    weight: NDArray[np.float32]  # (m,) interaction_weight
+    weight: NDArray[np.float32]  # (m,) core.interaction.signal_strength
     at: NDArray[np.float64]  # (m,) Unix seconds
     device: NDArray[np.int8]  # (m,) codes of device_names, -1 unknown
     users: int
@@ -140,7 +120,7 @@ def collect_interactions(events: Iterable[Event]) -> Interactions:
             key = keys[event.content_id] = content_key(event.content_id)
         device = devices.code(event.device) if event.device and len(devices.codes) < _MAX_DEVICES else -1
         explicit = event.type in _EXPLICIT
-        buffers.add(user, key, interaction_weight(event), event.occurred_at, device, explicit)
+        buffers.add(user, key, signal_strength(event), event.occurred_at, device, explicit)
     return _finish(buffers.finish(), len(users.codes), devices, onboardings)
 
 

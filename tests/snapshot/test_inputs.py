@@ -5,8 +5,8 @@ import pytest
 
 import core.snapshot.inputs as inputs
 from core.catalog import content_key
-from core.interaction import Interaction, InteractionType, Onboarding
-from core.snapshot.inputs import collect_interactions, interaction_weight
+from core.interaction import Interaction, InteractionType, Onboarding, signal_strength
+from core.snapshot.inputs import collect_interactions
 
 T = InteractionType
 
@@ -18,33 +18,33 @@ def event(kind: InteractionType, at: float = 0.0, user: str = "ada", title: str 
 @pytest.mark.parametrize(
     ("kind", "facts", "weight"),
     [
-        (T.RATING_EXPLICIT, {"rating": 5.0}, 1.0),
-        (T.RATING_EXPLICIT, {"rating": 3.5}, 0.5),
+        (T.RATING_EXPLICIT, {"rating": 5.0}, 0.9),
+        (T.RATING_EXPLICIT, {"rating": 3.5}, 0.45),
         (T.RATING_EXPLICIT, {"rating": 3.0}, 0.0),
-        (T.RATING_EXPLICIT, {"rating": 0.5}, -1.0),
+        (T.RATING_EXPLICIT, {"rating": 0.5}, -0.9),
         (T.WATCH_PROGRESS, {"progress": 0.95}, 1.0),
         (T.WATCH_PROGRESS, {"progress": 0.5}, 0.4),
         (T.WATCH_COMPLETE, {}, 1.0),
-        (T.LIKE, {}, 1.0),
+        (T.LIKE, {}, 0.9),
         (T.WATCH_START, {}, 0.3),
         (T.SEARCH_CLICK, {}, 0.2),
         (T.SKIP_CONTENT, {}, -0.3),
-        (T.DISLIKE, {}, -1.0),
+        (T.DISLIKE, {}, -0.9),
         (T.IMPRESSION, {}, 0.0),
     ],
 )
 def test_weight_of_each_event(kind: InteractionType, facts: dict, weight: float) -> None:
-    assert interaction_weight(event(kind, **facts)) == pytest.approx(weight)
+    assert signal_strength(event(kind, **facts)) == pytest.approx(weight)
 
 
 @pytest.mark.parametrize(
     ("events", "weight"),
     [
         ([event(T.WATCH_START, 1), event(T.WATCH_PROGRESS, 2, progress=0.8), event(T.SEARCH_CLICK, 3)], 0.64),
-        ([event(T.WATCH_COMPLETE, 1), event(T.RATING_EXPLICIT, 2, rating=2.0)], -1.0),
-        ([event(T.RATING_EXPLICIT, 1, rating=5.0), event(T.SKIP_CONTENT, 2)], 1.0),
-        ([event(T.LIKE, 1), event(T.DISLIKE, 2)], -1.0),
-        ([event(T.DISLIKE, 1), event(T.LIKE, 2)], 1.0),
+        ([event(T.WATCH_COMPLETE, 1), event(T.RATING_EXPLICIT, 2, rating=2.0)], -0.9),
+        ([event(T.RATING_EXPLICIT, 1, rating=5.0), event(T.SKIP_CONTENT, 2)], 0.9),
+        ([event(T.LIKE, 1), event(T.DISLIKE, 2)], -0.9),
+        ([event(T.DISLIKE, 1), event(T.LIKE, 2)], 0.9),
         ([event(T.RATING_EXPLICIT, 2, rating=3.0), event(T.WATCH_COMPLETE, 1)], 0.0),
         ([event(T.WATCH_START, 1), event(T.SKIP_CONTENT, 2)], -0.3),
         ([event(T.SKIP_CONTENT, 1), event(T.WATCH_PROGRESS, 2, progress=0.5)], 0.4),
