@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +13,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from core.catalog import Title
 from core.config import Settings, read_settings
 from core.errors import ConfigurationError, NotFound, SonaError
+from core.evaluation.command import command as evaluate_command
+from core.importers.command import command as import_command
+from core.interaction import Event
 
 app = typer.Typer(
     name="sona",
@@ -193,7 +198,7 @@ def snapshot_activate(version: str, home: Home = None, as_json: AsJson = False) 
 
 @app.command()
 def replay(user_id: str, home: Home = None, as_json: AsJson = False) -> None:
-    """Rebuild a user's state from the event log, compare it with the stored one, and repair it where they differ.
+    """Rebuild a user's state from the event log and compare it with the stored one. Exit code 1 when they differ.
 
     Example: sona replay nadia
     """
@@ -201,9 +206,23 @@ def replay(user_id: str, home: Home = None, as_json: AsJson = False) -> None:
     from core.wiring import services_for
 
     report = replay_user(services_for(laptop_or_cloud_settings(home)), user_id)
-    show(
-        report, as_json, f"{user_id}: {report['events']} events, {'equal' if report['equal'] else 'differed, repaired'}"
-    )
+    show(report, as_json, f"{user_id}: {report['events']} events, {'equal' if report['equal'] else 'DIFFERENT'}")
+    if not report["equal"]:
+        raise typer.Exit(1)
+
+
+def _store(
+    home: Path | None, titles: Iterator[Title], events: Iterator[Event], progress: Callable[[int, int], None]
+) -> dict[str, Any]:
+    from core.flows.importing import import_data
+    from core.wiring import services_for
+
+    services = services_for(laptop_or_cloud_settings(home))
+    return import_data(services, titles, events, time.time(), progress).as_record()
+
+
+app.command("import")(import_command(_store))
+app.command("evaluate")(evaluate_command)
 
 
 def main() -> None:

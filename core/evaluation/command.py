@@ -1,0 +1,117 @@
+"""`sona evaluate` on the command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from core.config import settings
+
+if TYPE_CHECKING:  # everything heavy waits until the command runs: other commands import this file too
+    from core.evaluation.run import EvaluationOptions
+
+COLUMNS = ("hr@10", "precision@10", "mrr@10", "coverage@10")
+MIN_WIDTH = 120  # of the table, where the output is no terminal
+
+
+def command(
+    data: Annotated[
+        Path, typer.Option("--data", help="Folder or zip: interactions.csv[.gz], MovieLens, MovieTweetings.")
+    ],
+    protocol: Annotated[str, typer.Option(help="stream, global or loo.")] = "stream",
+    positive: Annotated[float | None, typer.Option(help="Lowest liked rating, in the data's own scale.")] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON; - prints it.")] = None,
+    html_out: Annotated[Path | None, typer.Option("--html", help="Write the report as one HTML page.")] = None,
+    peers: Annotated[bool, typer.Option("--peers", help="Run the peers on the same split.")] = False,
+    max_events: Annotated[int, typer.Option(help="Lists at most, the earliest first.")] = 8000,
+    against: Annotated[str | None, typer.Option(help="System the others are compared with.")] = None,
+    ablations: Annotated[
+        bool, typer.Option("--ablations/--no-ablations", help="Also our flow with parts changed.")
+    ] = True,
+    legacy: Annotated[bool, typer.Option("--legacy", help="Also sampled-100 and random-split figures.")] = False,
+    fusion: Annotated[str | None, typer.Option(help="rrf or scores, instead of the configured one.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Strategy weights, instead of the configured ones.")] = None,
+    mmr_lambda: Annotated[float | None, typer.Option(help="1 switches diversity off.")] = None,
+) -> None:
+    """Measure recommendations on real data, through the code that serves requests, next to simple strong systems.
+
+    Example: sona evaluate --data ml-latest-small --protocol stream --positive 4 --peers --html report.html
+    """
+    from core.evaluation.report import html
+    from core.evaluation.run import EvaluationOptions
+
+    ranking = settings().ranking
+    ranking = replace(
+        ranking,
+        fusion=fusion or ranking.fusion,
+        preset=preset or ranking.preset,
+        mmr_lambda=ranking.mmr_lambda if mmr_lambda is None else mmr_lambda,
+    )
+    options = EvaluationOptions(data, protocol, positive, peers, max_events, against, ablations, legacy, ranking)
+    report = _with_progress(options)
+    if html_out:
+        html_out.write_text(html(report))
+    if json_out:
+        text = json.dumps(report, indent=1, ensure_ascii=False)
+        print(text) if str(json_out) == "-" else json_out.write_text(text + "\n")
+    if str(json_out) != "-":
+        _print(report)
+
+
+def _with_progress(options: EvaluationOptions) -> dict[str, Any]:
+    from core.evaluation.run import evaluate
+
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def progress(stage: str, done: int, total: int) -> None:
+            for earlier, task in tasks.items():
+                if earlier != stage:
+                    bars.update(task, completed=bars.tasks[task].total)
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done)
+
+        report = evaluate(options, progress)
+        for task in tasks.values():
+            bars.update(task, completed=bars.tasks[task].total)
+    return report
+
+
+def _print(report: dict[str, Any]) -> None:
+    title = f"{report['data']}, {report['protocol']}: {report['events']} lists, {report['catalogue']} titles ranked"
+    table = Table(title=title, title_justify="left")
+    against = [f"against {report['against']}, 95 %"] if report["against"] else []
+    for column in ("system", "ndcg@10", *COLUMNS, *against):
+        table.add_column(column, justify="left" if column == "system" else "right", no_wrap=True)
+    for name, row in sorted(report["systems"].items(), key=lambda entry: -entry[1]["ndcg@10"]):
+        gap = row.get("paired", {}).get("ndcg@10")
+        known = gap and gap["low"] is not None
+        versus = f"{gap['difference']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]" if known else ""
+        cells = [_cell(row, "ndcg@10"), *(_cell(row, column) for column in COLUMNS), *([versus] if against else [])]
+        table.add_row(name, *cells, style="bold" if name == "sona" else None)
+    console = Console()
+    console.width = max(console.width, MIN_WIDTH)
+    console.print(table)
+    for name, why in report["skipped"].items():
+        console.print(f"{name} was left out: {why}")
+
+
+def _cell(row: dict[str, Any], column: str) -> str:
+    if row.get(column) is None:
+        return "-"
+    error = row.get(f"{column}_se") if column == "ndcg@10" else None
+    return f"{row[column]:.4f}" + (f" ±{error:.4f}" if error is not None else "")

@@ -1,0 +1,93 @@
+"""The report of an evaluation as plain JSON data."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.evaluation.answers import Answers
+from core.evaluation.metrics import K, accuracy, relative_lift
+from core.evaluation.splits import Split
+from core.evaluation.summary import (
+    as_record,
+    compare,
+    facts_of,
+    new_user_buckets,
+    reference_curves,
+    summarise,
+    with_errors,
+)
+
+OURS = "sona"
+LIFTED = (f"precision@{K}", f"ndcg@{K}")
+
+
+def describe(answers: Answers, against: str | None, frozen: str | None) -> dict[str, Any]:
+    """Everything that was found. `against`: the system to compare with; `frozen`: ours with learning off."""
+    split, data, facts = answers.split, answers.split.data, facts_of(answers.split)
+    systems = {name: summarise(lists, facts) for name, lists in answers.lists.items()}
+    for name, lists in answers.cold.items():
+        systems[name]["cold"] = cold_row(lists, split)
+    if against in answers.lists:
+        for name in systems:
+            if name != against:
+                systems[name]["paired"] = compare(answers.lists[name], answers.lists[against], split.cases)
+    for name in answers.variants:
+        if name != OURS:
+            systems[name]["against_default"] = compare(answers.lists[name], answers.lists[OURS], split.cases)
+    for name, parts in answers.degraded.items():
+        systems[name]["degraded"] = list(parts)
+    report: dict[str, Any] = {
+        "data": data.name,
+        "protocol": split.protocol,
+        "events": len(split.cases),
+        "users": len(np.unique(split.cases.user)),
+        "cold_events": len(split.cold),
+        "catalogue": len(split.catalogue),
+        "titles": len(data.titles),
+        "positive": data.positive_from,
+        "cut": split.cut,
+        "fit_events": int(split.fit.sum()),
+        "rejected_rows": data.rejected,
+        "against": against if against in answers.lists else None,
+        "systems": systems,
+        "behaviour": reference_curves(facts),
+        "skipped": answers.skipped,
+        "seconds": {name: round(seconds, 1) for name, seconds in answers.seconds.items()},
+    }
+    if frozen in answers.lists:
+        report["lift"] = {"over": frozen, **lift(answers.lists[OURS], answers.lists[frozen], split)}
+    return finite(report)
+
+
+def cold_row(lists: NDArray, split: Split) -> dict[str, Any]:
+    """Accuracy on targets outside the ranked catalogue, where every title is a candidate."""
+    return {"events": len(split.cold), **with_errors(accuracy(lists, split.cold.targets), split.cold.user)}
+
+
+def lift(ours: NDArray, theirs: NDArray, split: Split) -> dict[str, Any]:
+    """How much more accurate, as a share: over all events, and by the interactions of new users."""
+    cases = split.cases
+    mine, other = accuracy(ours, cases.targets), accuracy(theirs, cases.targets)
+    chosen = {
+        "all": np.ones(len(cases), bool),
+        **{f"new user, {n}": mask for n, mask in new_user_buckets(cases).items()},
+    }
+    return {
+        label: {
+            name: as_record(relative_lift(mine[name][mask], other[name][mask], cases.user[mask])) for name in LIFTED
+        }
+        for label, mask in chosen.items()
+    }
+
+
+def finite(value: Any) -> Any:
+    """The same data with null for what is not a finite number: NaN is no JSON."""
+    if isinstance(value, dict):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,144 @@
+"""The HTML report: one file, no scripts and nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from core.evaluation.plots import plots
+
+COLUMNS = (
+    "ndcg@10", "hr@10", "precision@10", "recall@10", "mrr@10", "coverage@10", "novelty@10", "diversity@10",
+    "calibration@10",
+)  # fmt: skip
+NOTES = {
+    "stream": "Events up to the .8 quantile of time are learned from and the item side is frozen there; then each "
+    "positive is foretold from everything before it, and revealed.",
+    "global": "One list per user at the .9 quantile of time; all later positives are the targets.",
+    "loo": "Each user's last positive is foretold; other users' past and future are learned from, which leaks the "
+    "future. It serves data without times and comparison with published figures.",
+}
+STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
+    "table{border-collapse:collapse;font-size:13px}td,th{padding:.2rem .6rem;border-bottom:1px solid #ddd;"
+    "text-align:right}td:first-child,th:first-child{text-align:left}.ours{background:#fff3e0}svg{max-width:100%;"
+    "height:auto}small{color:#666}"
+)
+
+
+def html(report: dict[str, Any]) -> str:
+    """The report of `evaluate` as a page. Raises ConfigurationError without matplotlib."""
+    title = f"{report['data']}, protocol {report['protocol']}"
+    parts = [f"<h1>Evaluation: {escape(title)}</h1>", _facts(report), _accuracy(report)]
+    parts += [_paired(report), _lift(report), _new_users(report), _cold(report), _legacy(report)]
+    parts += [f"<h2>{escape(caption)}</h2>{svg}" for caption, svg in plots(report)]
+    body = "\n".join(part for part in parts if part)
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+
+
+def number(value: Any, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def with_error(row: dict[str, Any], name: str) -> str:
+    if row.get(name) is None:
+        return "-"
+    error = row.get(f"{name}_se")
+    return number(row[name]) + (f" <small>±{number(error)}</small>" if error is not None else "")
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Cells are HTML already; a row whose first cell starts with sona is ours."""
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    lines = []
+    for row in rows:
+        kind = ' class="ours"' if row[0].startswith("sona") else ""
+        lines.append(f"<tr{kind}>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>")
+    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+
+
+def _facts(report: dict[str, Any]) -> str:
+    positive = report["positive"]
+    liked = "every event" if positive is None else f"rating of at least {positive:g}"
+    skipped = "".join(f"<br>{escape(name)} was left out: {escape(why)}." for name, why in report["skipped"].items())
+    return (
+        f"<p>{NOTES.get(report['protocol'], '')} Every system ranks the whole catalogue of {report['catalogue']} "
+        f"titles, without what the user has rated; ties count against it. Positive: {liked}. {report['events']} lists "
+        f"for {report['users']} users; ± is the standard error, clustered by user.{skipped}</p>"
+    )
+
+
+def _accuracy(report: dict[str, Any]) -> str:
+    rows = [
+        [escape(name)] + [with_error(row, column) for column in COLUMNS]
+        for name, row in sorted(report["systems"].items(), key=lambda entry: -entry[1]["ndcg@10"])
+    ]
+    return "<h2>Figures</h2>" + table(["system", *COLUMNS], rows)
+
+
+def _paired(report: dict[str, Any]) -> str:
+    rows = []
+    for name, row in report["systems"].items():
+        if gap := row.get("paired", {}).get("ndcg@10"):
+            interval = f"{number(gap['low'])} to {number(gap['high'])}"
+            rows.append([escape(name), f"{gap['difference']:+.4f}" if gap["difference"] is not None else "-", interval])
+    if not rows:
+        return ""
+    heading = f"<h2>NDCG@10 against {escape(report['against'])}, paired</h2>"
+    return heading + table(["system", "difference", "95 % interval"], rows)
+
+
+def _lift(report: dict[str, Any]) -> str:
+    if "lift" not in report:
+        return ""
+    rows = []
+    for label, metrics in report["lift"].items():
+        if label != "over":
+            rows.append([escape(label), *(_percent(metrics[name]) for name in metrics)])
+    names = list(report["lift"]["all"])
+    return f"<h2>Lift over {escape(report['lift']['over'])}</h2>" + table(["events", *names], rows)
+
+
+def _percent(gap: dict[str, Any]) -> str:
+    if gap["difference"] is None:
+        return "-"
+    interval = f" <small>({gap['low']:+.0%} to {gap['high']:+.0%})</small>" if gap["low"] is not None else ""
+    return f"{gap['difference']:+.1%}{interval}"
+
+
+def _new_users(report: dict[str, Any]) -> str:
+    systems = {name: row["new_users"] for name, row in report["systems"].items() if "new_users" in row}
+    if not systems:
+        return ""
+    steps = list(next(iter(systems.values())))
+    counts = [f"{step}+ ({row['events']})" for step, row in next(iter(systems.values())).items()]
+    rows = [[escape(name), *(with_error(entry[step], "ndcg@10") for step in steps)] for name, entry in systems.items()]
+    return "<h2>New users: NDCG@10 by interactions so far (events)</h2>" + table(["system", *counts], rows)
+
+
+def _cold(report: dict[str, Any]) -> str:
+    rows = [
+        [escape(name), with_error(row["cold"], "ndcg@10"), with_error(row["cold"], "hr@10")]
+        for name, row in report["systems"].items()
+        if row.get("cold", {}).get("events")
+    ]
+    if not rows:
+        return ""
+    heading = (
+        f"<h2>Cold items: {report['cold_events']} targets outside the ranked catalogue, all titles candidates</h2>"
+    )
+    return heading + table(["system", "ndcg@10", "hr@10"], rows)
+
+
+def _legacy(report: dict[str, Any]) -> str:
+    legacy = report.get("legacy")
+    if not legacy:
+        return ""
+    parts = [f"<h2>Legacy protocols</h2><p>{escape(legacy['warning'])}</p>"]
+    for name, systems in legacy.items():
+        if name != "warning":
+            metrics = ("ndcg@10", "hr@10", "precision@10")
+            rows = [[escape(system), *(with_error(row, m) for m in metrics)] for system, row in systems.items()]
+            parts.append(f"<h3>{escape(name)}</h3>" + table(["system", *metrics], rows))
+    return "".join(parts)
