@@ -23,7 +23,7 @@ from core.errors import StoreUnavailable
 from core.flows.services import Services
 from core.flows.trending import Trending
 from core.snapshot.publish import SnapshotHolder
-from core.stores.protocols import Bucket, Catalog, EventLog
+from core.stores.protocols import Adapters, Bucket, Catalog, EventLog
 from core.stores.pubsub import PubsubPublisher
 from core.stores.tiered import TieredStates
 from core.stores.valkey import ValkeyHotStates, ValkeyPopularity, client
@@ -32,7 +32,7 @@ DAY_S = 86_400.0
 
 
 class PerProcess:
-    """Stands in for an object that is built by its first use, once in every process: connections do not survive a fork."""
+    """Stands in for an object that its first use builds, in every process anew: connections do not survive a fork."""
 
     def __init__(self, build: Callable[[], Any]) -> None:
         self._build = build
@@ -55,6 +55,7 @@ def services_for(settings: Settings) -> Services:
     stores = settings.stores
     pool = PerProcess(lambda: _pool(settings))
     log = cast(EventLog, PerProcess(lambda: _event_log(pool)))
+    adapters = cast(Adapters, PerProcess(lambda: _adapters(pool)))
     bucket = cast(Bucket, PerProcess(lambda: _bucket(settings)))
     half_life_s = settings.ranking.popularity_half_life_days * DAY_S
     valkey = client(stores)
@@ -62,7 +63,8 @@ def services_for(settings: Settings) -> Services:
     return Services(
         settings=settings,
         log=log,
-        states=TieredStates(ValkeyHotStates(valkey, stores.state_ttl_s), log),
+        states=TieredStates(ValkeyHotStates(valkey, stores.state_ttl_s), log, adapters, _hot_adapter),
+        adapters=adapters,
         catalog=cast(Catalog, PerProcess(lambda: _catalog(pool))),
         popularity=popularity,
         trending=Trending(popularity, log, half_life_s, settings.ranking.counters_max_age_s),
@@ -82,6 +84,19 @@ def _event_log(pool: Any) -> EventLog:
     from core.stores.postgres.event_log import PostgresEventLog
 
     return PostgresEventLog(pool)
+
+
+def _adapters(pool: Any) -> Adapters:
+    from core.stores.postgres.adapters import PostgresAdapters
+
+    return PostgresAdapters(pool)
+
+
+def _hot_adapter(blob: bytes) -> bytes:
+    """A stored adapter's bytes as few as the hot store should hold."""
+    from core.adaptation.codec import decode, encode
+
+    return encode(decode(blob))
 
 
 def _catalog(pool: Any) -> Catalog:

@@ -18,7 +18,10 @@ from core.stores.postgres.connect import ConnectionPool, pool
 from core.stores.postgres.migrate import migrate
 from core.stores.pubsub_admin import ensure_topic
 
-TABLES = "interactions, user_states, rejected_events, erasures, content, availability, content_relationships"
+TABLES = (
+    "interactions, user_states, user_lora_adapters, adaptations, rejected_events, erasures, "
+    "content, availability, content_relationships"
+)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from core.config import Settings
 from core.flows.trending import Trending
 from core.snapshot.publish import SnapshotHolder
 from core.snapshot.snapshot import Snapshot
-from core.stores.protocols import Bucket, Catalog, EventLog, PopularityCounters, Publisher
+from core.stores.protocols import Adapters, Bucket, Catalog, EventLog, PopularityCounters, Publisher
 from core.stores.tiered import TieredStates
 
 
@@ -17,6 +17,7 @@ class Services:
     settings: Settings
     log: EventLog
     states: TieredStates
+    adapters: Adapters
     catalog: Catalog
     popularity: PopularityCounters
     trending: Trending

@@ -38,6 +38,7 @@ class Appended:
 
     new: tuple[SequencedEvent, ...]
     state: StoredState | None  # None: every event was refused because the user is erased
+    adaptation_due: bool = False  # as now stored: a batch of known events repeats it, so a lost message is sent again
 
 
 Fold = Callable[[StoredState | None, Sequence[SequencedEvent]], bytes]
@@ -54,8 +55,9 @@ class EventLog(Protocol):
     def append(self, user_id: str, events: Sequence[Event], fold: Fold, due: Due | None = None) -> Appended:
         """In one transaction under the user's row lock: number and insert unknown events, fold, write the state.
 
-        When nothing is new nothing is written, and the state is the stored one. Raises InvalidInput for events that
-        cannot be stored, and whatever `fold` raises.
+        When nothing is new nothing is written, and the state is the stored one. `due` can only set the mark that an
+        adaptation is due; Adapters takes it away. Raises InvalidInput for events that cannot be stored, and whatever
+        `fold` and `due` raise.
         """
 
     def load_state(self, user_id: str) -> StoredState | None: ...
@@ -83,20 +85,22 @@ class EventLog(Protocol):
 
 
 class HotStates(Protocol):
-    """Copies of user states in Valkey. An older version never overwrites a newer one; an erased user stays erased."""
+    """Copies of user states and adapters in Valkey, already small enough for it. An older version never overwrites a
+    newer one; an erased user stays erased."""
 
     def get(self, user_id: str) -> StoredState | None: ...
 
     def get_with_adapter(self, user_id: str) -> tuple[StoredState | None, StoredAdapter | None]:
-        """Both copies in one round trip."""
+        """Both copies in one round trip; NO_ADAPTER for a user who is known to have none. Raises CorruptData."""
 
     def put_adapter(self, user_id: str, adapter: StoredAdapter) -> bool:
-        """As `put`, for the adapter's copy."""
+        """As `put`, for the adapter's copy. NO_ADAPTER is kept for a while, so that nobody asks for it each time."""
 
     def put(self, user_id: str, state: StoredState) -> bool:
         """True when the copy now has this version or a newer one; False when the user is erased."""
 
-    def delete(self, user_id: str) -> None: ...
+    def delete(self, user_id: str) -> None:
+        """Both copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,11 @@ class StoredAdapter:
     version: int
     folded_upto_seq: int
     generation: str
-    updated_at: float
+    updated_at: float  # Unix seconds; exact to the microsecond in the cold store
+
+
+NO_ADAPTER = StoredAdapter(blob=b"", version=0, folded_upto_seq=0, generation="", updated_at=0.0)
+"""The hot store's record that a user has no adapter; any real one (version 1 and up) replaces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +137,20 @@ class Adaptation:
 class Adapters(Protocol):
     """Slow tiers in Cloud SQL, with the last versions kept for a rollback and the log of every adaptation."""
 
-    def load(self, user_id: str) -> StoredAdapter | None: ...
+    def load(self, user_id: str) -> StoredAdapter | None:
+        """The newest version."""
 
-    def save(self, user_id: str, adapter: StoredAdapter, entry: Adaptation) -> None:
+    def save(self, user_id: str, adapter: StoredAdapter, entry: Adaptation) -> bool:
         """In one transaction under the user's row lock: write `adapter.version` as the newest, log the entry, clear
-        `adaptation_due` up to `folded_upto_seq`. Raises Conflict unless the newest stored version is one less."""
+        `adaptation_due` unless there are events beyond `folded_upto_seq`, and mark the hot copy as behind.
 
-    def record(self, entry: Adaptation) -> None:
-        """Log an adaptation that changed nothing, and clear `adaptation_due` up to its `upto_seq`."""
+        False, and nothing is written, when the user is erased. Raises Conflict unless the newest stored version is
+        one less.
+        """
+
+    def record(self, entry: Adaptation) -> bool:
+        """Log an adaptation that changed nothing, and clear `adaptation_due` unless there are events beyond its
+        `upto_seq`. False, and nothing is written, when the user is erased."""
 
     def versions(self, user_id: str) -> list[StoredAdapter]:
         """The kept versions, newest first."""
@@ -145,7 +159,13 @@ class Adapters(Protocol):
         """The latest log entries, newest first."""
 
     def due(self, shard: int, shards: int, limit: int) -> list[str]:
-        """Users of this shard whose adaptation is due, most pending events first."""
+        """Users of this shard (0 <= shard < shards) whose adaptation is due, most events not yet folded first."""
+
+    def stale_hot(self, limit: int) -> list[tuple[str, StoredAdapter]]:
+        """Newest versions of which no hot copy has been reported, oldest first."""
+
+    def clear_hot_stale(self, user_id: str, version: int) -> None:
+        """The hot copy now has `version`; a newer one keeps its mark."""
 
 
 class PopularityCounters(Protocol):

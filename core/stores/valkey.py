@@ -1,4 +1,4 @@
-"""Hot copies in Valkey: user states and the shared popularity counters. Every key has a time to live.
+"""Hot copies in Valkey: user states, adapters and the shared popularity counters. Every key has a time to live.
 
 A key carries `{id}` as its hash tag, so that a cluster keeps what one script touches on one node. The commands are
 those of Redis 7.2, which Memorystore has.
@@ -18,21 +18,35 @@ from redis.retry import Retry
 
 from core.config import StoreSettings
 from core.errors import ConfigurationError, CorruptData, InvalidInput, StoreUnavailable
-from core.stores.protocols import StoredState
+from core.stores.protocols import NO_ADAPTER, StoredAdapter, StoredState
 
 STORE = "hot_store"  # the name in StoreUnavailable and in `degraded`
 HEADER = struct.Struct(">QQ")  # version and seq before the blob
+ADAPTER_HEADER = struct.Struct(">QQdH")  # version, folded_upto_seq, updated_at, bytes of the generation, which follows
+ABSENCE_TTL_S = 3600  # "no adapter" is asked anew after this, however often it is read: it may be a missed write
 
-# KEYS: state, tombstone. ARGV: version, new value, seconds to live. 0 = erased, 1 = the copy is this version or newer.
+# KEYS: copy, tombstone. ARGV: version, new value, seconds to live. 0 = erased, 1 = the copy is this version or newer.
+# Both kinds of copies begin with the version.
 _PUT = """
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 local header = redis.call('GETRANGE', KEYS[1], 0, 15)
 if #header == 16 and struct.unpack('>I8', header) > tonumber(ARGV[1]) then
-    redis.call('EXPIRE', KEYS[1], ARGV[3])
+    redis.call('EXPIRE', KEYS[1], ARGV[3], 'GT')
 else
     redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 end
 return 1
+"""
+# KEYS: state, adapter, tombstone. ARGV: seconds to live. The time to live of what is there starts again, except of the
+# record that there is no adapter.
+_GET_BOTH = """
+if redis.call('EXISTS', KEYS[3]) == 1 then return {false, false} end
+local state = redis.call('GETEX', KEYS[1], 'EX', ARGV[1])
+local adapter = redis.call('GET', KEYS[2])
+if adapter and #adapter >= 8 and struct.unpack('>I8', adapter) > 0 then
+    redis.call('EXPIRE', KEYS[2], ARGV[1])
+end
+return {state, adapter}
 """
 # Forward decay (Cormode et al. 2009): what is added at time t weighs 2^((t - landmark) / half life), and a reader
 # scales back. KEYS: counters. ARGV: now, half life, seconds to live, largest exponent, then id and weight in turn.
@@ -98,44 +112,85 @@ def _translated() -> Iterator[None]:
 
 
 class ValkeyHotStates:
-    """HotStates: `user:{id}:state` holds version, seq and blob; `user:{id}:erased` is an erased user's tombstone."""
+    """HotStates: `user:{id}:state` and `user:{id}:lora_adapter` hold a header and the blob, `user:{id}:erased` is the
+    tombstone of an erased user."""
 
     def __init__(self, valkey: redis.Redis, ttl_s: int) -> None:
         self._valkey = valkey
         self._ttl_s = ttl_s
         self._put = valkey.register_script(_PUT)
+        self._get_both = valkey.register_script(_GET_BOTH)
 
     def get(self, user_id: str) -> StoredState | None:
         """The copy, whose time to live starts again. Raises CorruptData for a value without its header."""
         with _translated():
             value: Any = self._valkey.getex(_state_key(user_id), ex=self._ttl_s)
-        if value is None:
-            return None
-        if len(value) < HEADER.size:
-            raise CorruptData("a hot state is shorter than its header")
-        version, seq = HEADER.unpack_from(value)
-        return StoredState(blob=value[HEADER.size :], version=version, seq=seq)
+        return None if value is None else _unpack_state(value)
+
+    def get_with_adapter(self, user_id: str) -> tuple[StoredState | None, StoredAdapter | None]:
+        """See HotStates. Their times to live start again, except of the record that there is no adapter."""
+        keys = [_state_key(user_id), _adapter_key(user_id), _tombstone_key(user_id)]
+        with _translated():
+            state, adapter = self._get_both(keys=keys, args=[self._ttl_s])
+        return (None if state is None else _unpack_state(state)), (
+            None if adapter is None else _unpack_adapter(adapter)
+        )
 
     def put(self, user_id: str, state: StoredState) -> bool:
         value = HEADER.pack(state.version, state.seq) + state.blob
-        with _translated():
-            keys = [_state_key(user_id), _tombstone_key(user_id)]
-            return bool(self._put(keys=keys, args=[state.version, value, self._ttl_s]))
+        return self._put_newer(_state_key(user_id), user_id, state.version, value, self._ttl_s)
+
+    def put_adapter(self, user_id: str, adapter: StoredAdapter) -> bool:
+        ttl_s = min(ABSENCE_TTL_S, self._ttl_s) if adapter == NO_ADAPTER else self._ttl_s
+        return self._put_newer(_adapter_key(user_id), user_id, adapter.version, _pack_adapter(adapter), ttl_s)
 
     def delete(self, user_id: str) -> None:
         with _translated():
-            self._valkey.delete(_state_key(user_id))
+            self._valkey.delete(_state_key(user_id), _adapter_key(user_id))
 
     def erase(self, user_id: str) -> None:
-        """Delete the copy and refuse new ones for as long as a copy could have lived."""
+        """Delete the copies and refuse new ones for as long as a copy could have lived."""
         with _translated(), self._valkey.pipeline(transaction=True) as pipeline:
             pipeline.set(_tombstone_key(user_id), b"1", ex=self._ttl_s)
-            pipeline.delete(_state_key(user_id))
+            pipeline.delete(_state_key(user_id), _adapter_key(user_id))
             pipeline.execute()
+
+    def _put_newer(self, key: str, user_id: str, version: int, value: bytes, ttl_s: int) -> bool:
+        with _translated():
+            return bool(self._put(keys=[key, _tombstone_key(user_id)], args=[version, value, ttl_s]))
+
+
+def _unpack_state(value: bytes) -> StoredState:
+    if len(value) < HEADER.size:
+        raise CorruptData("a hot state is shorter than its header")
+    version, seq = HEADER.unpack_from(value)
+    return StoredState(blob=value[HEADER.size :], version=version, seq=seq)
+
+
+def _pack_adapter(adapter: StoredAdapter) -> bytes:
+    generation = adapter.generation.encode()
+    header = ADAPTER_HEADER.pack(adapter.version, adapter.folded_upto_seq, adapter.updated_at, len(generation))
+    return header + generation + adapter.blob
+
+
+def _unpack_adapter(value: bytes) -> StoredAdapter:
+    try:
+        version, folded_upto_seq, updated_at, length = ADAPTER_HEADER.unpack_from(value)
+        start = ADAPTER_HEADER.size + length
+        if len(value) < start:
+            raise CorruptData("a hot adapter is shorter than its header says")
+        generation = value[ADAPTER_HEADER.size : start].decode()
+    except (struct.error, UnicodeDecodeError) as error:
+        raise CorruptData(f"unreadable hot adapter: {error}") from error
+    return StoredAdapter(value[start:], version, folded_upto_seq, generation, updated_at)
 
 
 def _state_key(user_id: str) -> str:
     return f"user:{{{user_id}}}:state"
+
+
+def _adapter_key(user_id: str) -> str:
+    return f"user:{{{user_id}}}:lora_adapter"
 
 
 def _tombstone_key(user_id: str) -> str:

@@ -12,7 +12,7 @@ import redis
 from core.config import StoreSettings
 from core.errors import ConfigurationError, CorruptData, InvalidInput, StoreUnavailable
 from core.local.valkey_server import ValkeyServer
-from core.stores.protocols import StoredState
+from core.stores.protocols import NO_ADAPTER, StoredAdapter, StoredState
 from core.stores.valkey import ValkeyHotStates, client
 
 TTL_S = 1000
@@ -32,6 +32,10 @@ def states(valkey: redis.Redis) -> ValkeyHotStates:
 
 def state(version: int, blob: bytes = b"blob") -> StoredState:
     return StoredState(blob, version=version, seq=10 * version)
+
+
+def adapter(version: int, blob: bytes = b"weights") -> StoredAdapter:
+    return StoredAdapter(blob, version, 10 * version, "base-1.0.0", 1.7e9 + version)
 
 
 def test_an_unknown_user_has_no_copy(states: ValkeyHotStates, user: str) -> None:
@@ -111,8 +115,10 @@ def test_every_key_ends_and_a_copy_lives_longer_when_it_is_used(
     states.put(user, state(1))
     states.put(f"{user}-erased", state(1))
     states.erase(f"{user}-erased")
+    states.put_adapter(user, NO_ADAPTER)
+    states.put_adapter(f"{user}-adapted", adapter(1))
     keys = list(valkey.scan_iter())
-    assert len(keys) == 2
+    assert len(keys) == 4
     assert all(0 < valkey.ttl(key) <= TTL_S for key in keys)
     (key,) = (key for key in keys if b":state" in key)
     for use in (lambda: states.get(user), lambda: states.put(user, state(1)), lambda: states.put(user, state(0))):
@@ -146,7 +152,13 @@ def test_a_killed_server_is_reported_at_once_and_a_restarted_one_serves_the_firs
     states.put(user, state(1))
     valkey_server.kill()
     try:
-        for attempt in (lambda: states.get(user), lambda: states.put(user, state(2)), lambda: states.delete(user)):
+        for attempt in (
+            lambda: states.get(user),
+            lambda: states.put(user, state(2)),
+            lambda: states.delete(user),
+            lambda: states.get_with_adapter(user),
+            lambda: states.put_adapter(user, adapter(1)),
+        ):
             started = time.monotonic()
             with pytest.raises(StoreUnavailable) as raised:
                 attempt()

@@ -10,6 +10,7 @@ from core.errors import StoreUnavailable
 from core.interaction import Interaction, InteractionType
 from core.local.postgres_server import PostgresServer
 from core.local.valkey_server import ValkeyServer
+from core.stores.postgres.adapters import PostgresAdapters
 from core.stores.postgres.connect import ConnectionPool
 from core.stores.postgres.event_log import PostgresEventLog
 from core.stores.protocols import StoredState
@@ -37,8 +38,8 @@ def hot(valkey: redis.Redis) -> ValkeyHotStates:
 
 
 @pytest.fixture
-def states(hot: ValkeyHotStates, cold: PostgresEventLog) -> TieredStates:
-    return TieredStates(hot, cold)
+def states(hot: ValkeyHotStates, cold: PostgresEventLog, sql: ConnectionPool) -> TieredStates:
+    return TieredStates(hot, cold, PostgresAdapters(sql))
 
 
 def watch(cold: PostgresEventLog, user: str, event_id: str) -> StoredState:

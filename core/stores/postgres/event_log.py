@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from core.errors import InvalidInput
 from core.interaction import Event, Interaction, InteractionType, Onboarding, from_record, signal_strength, to_record
 from core.stores.postgres.connect import Connection, ConnectionPool
-from core.stores.protocols import Appended, Fold, SequencedEvent, StoredState
+from core.stores.protocols import Appended, Due, Fold, SequencedEvent, StoredState
 
 PAGE = 1000  # events per round trip of a replay
 
@@ -21,8 +21,8 @@ _POSITIVE = f"""(
     OR (type = '{InteractionType.WATCH_PROGRESS}' AND (payload ->> 'progress')::float8 > 0)
 )"""
 
-_CREATE_STATE = "INSERT INTO user_states (user_id) VALUES (%s) ON CONFLICT DO NOTHING"
-_LOCK_STATE = "SELECT version, seq, state FROM user_states WHERE user_id = %s FOR NO KEY UPDATE"
+CREATE_STATE = "INSERT INTO user_states (user_id) VALUES (%s) ON CONFLICT DO NOTHING"
+_LOCK_STATE = "SELECT version, seq, state, adaptation_due FROM user_states WHERE user_id = %s FOR NO KEY UPDATE"
 # A statement of its own after the lock, so that its snapshot has what the previous holder wrote; a null means "erased".
 _KNOWN = """
 SELECT event_id FROM interactions WHERE user_id = %s AND event_id = ANY(%s)
@@ -34,11 +34,13 @@ SELECT %s, event_id, seq, type, content_id, to_timestamp(occurred_at), payload::
 FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::float8[], %s::text[])
      AS new (event_id, seq, type, content_id, occurred_at, payload)
 """
-_SAVE_STATE = "UPDATE user_states SET version = %s, seq = %s, state = %s, updated_at = now() WHERE user_id = %s"
+_SAVE_STATE = """
+UPDATE user_states SET version = %s, seq = %s, state = %s, adaptation_due = %s, updated_at = now() WHERE user_id = %s
+"""
 _LOAD_STATE = "SELECT version, seq, state FROM user_states WHERE user_id = %s AND version > 0"
 # Nothing changed, so there is no disk to wait for. (ROLLBACK would make the driver forget its prepared statements.)
-_DO_NOT_WAIT = "SET LOCAL synchronous_commit = off"
-_DROP_CREATED = "DELETE FROM user_states WHERE user_id = %s AND version = 0"
+DO_NOT_WAIT = "SET LOCAL synchronous_commit = off"
+DROP_CREATED = "DELETE FROM user_states WHERE user_id = %s AND version = 0"
 _EVENTS = "SELECT seq, payload FROM interactions WHERE user_id = %s AND seq > %s ORDER BY seq LIMIT %s"
 _REJECT = "INSERT INTO rejected_events (message_id, reason, payload) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 _MARK_STALE = "UPDATE user_states SET hot_stale_at = coalesce(hot_stale_at, now()) WHERE user_id = %s"
@@ -69,12 +71,12 @@ class PostgresEventLog:
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
 
-    def append(self, user_id: str, events: Sequence[Event], fold: Fold) -> Appended:
-        """See EventLog. `fold` may run twice when the connection broke; whatever it raises undoes the transaction."""
+    def append(self, user_id: str, events: Sequence[Event], fold: Fold, due: Due | None = None) -> Appended:
+        """See EventLog. `fold` and `due` may run twice when the connection broke; what they raise undoes everything."""
         distinct: dict[str, Event] = {}
         for event in events:
             distinct.setdefault(event.event_id, event)
-        return self._pool.run(lambda connection: _append(connection, user_id, [*distinct.values()], fold))
+        return self._pool.run(lambda connection: _append(connection, user_id, [*distinct.values()], fold, due))
 
     def load_state(self, user_id: str) -> StoredState | None:
         row = self._pool.run(lambda c: c.execute(_LOAD_STATE, (user_id,), prepare=True, binary=True).fetchone())
@@ -116,27 +118,28 @@ class PostgresEventLog:
                 yield from_record(payload)
 
 
-def _append(connection: Connection, user_id: str, events: Sequence[Event], fold: Fold) -> Appended:
+def _append(connection: Connection, user_id: str, events: Sequence[Event], fold: Fold, due: Due | None) -> Appended:
     with connection.pipeline():
         connection.execute("BEGIN")
-        connection.execute(_CREATE_STATE, (user_id,), prepare=True)
+        connection.execute(CREATE_STATE, (user_id,), prepare=True)
         locked = connection.execute(_LOCK_STATE, (user_id,), prepare=True, binary=True)
         found = connection.execute(_KNOWN, (user_id, [e.event_id for e in events], user_hash(user_id)), prepare=True)
-        version, seq, blob = locked.fetchone() or (0, 0, b"")  # the first round trip ends here
+        version, seq, blob, marked = locked.fetchone() or (0, 0, b"", False)  # the first round trip ends here
         before = StoredState(version=version, seq=seq, blob=blob) if version else None
         known = {event_id for (event_id,) in found.fetchall()}
         unknown = [event for event in events if event.event_id not in known]
         if None in known or not unknown:
-            connection.execute(_DO_NOT_WAIT)
-            connection.execute(_DROP_CREATED, (user_id,), prepare=True)
+            connection.execute(DO_NOT_WAIT)
+            connection.execute(DROP_CREATED, (user_id,), prepare=True)
             connection.execute("COMMIT")
-            return Appended((), None if None in known else before)
+            return Appended((), None) if None in known else Appended((), before, marked)
         new = tuple(SequencedEvent(seq + place, event) for place, event in enumerate(unknown, 1))
         state = StoredState(blob=fold(before, new), version=version + 1, seq=new[-1].seq)
+        marked = marked or (due is not None and due(state.blob))
         connection.execute(_INSERT, _columns(user_id, new), prepare=True)
-        connection.execute(_SAVE_STATE, (state.version, state.seq, state.blob, user_id), prepare=True)
+        connection.execute(_SAVE_STATE, (state.version, state.seq, state.blob, marked, user_id), prepare=True)
         connection.execute("COMMIT")
-    return Appended(new, state)
+    return Appended(new, state, marked)
 
 
 def _columns(user_id: str, new: Sequence[SequencedEvent]) -> tuple[object, ...]:
