@@ -10,7 +10,6 @@ from typing import Any
 from flask import Request, Response
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from core.api.auth import Headers, Identity, acting_for, authenticate
 from core.config import Settings
@@ -68,9 +67,11 @@ Routes = Mapping[str, Mapping[str, Route]]  # path -> method -> route
 class Refused(Exception):
     """A request that HTTP itself rules out, before any flow."""
 
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None, details: Any = None
+    ) -> None:
         super().__init__(message)
-        self.status, self.code, self.headers = status, code, dict(headers or {})
+        self.status, self.code, self.headers, self.details = status, code, dict(headers or {}), details
 
 
 def dispatch(request: Request, routes: Routes, services: Callable[[], Services]) -> Response:
@@ -81,13 +82,11 @@ def dispatch(request: Request, routes: Routes, services: Callable[[], Services])
         if route.schema is not None:
             _check_body(request, built.settings.max_body_bytes)
         identity = route.caller(request.headers, built.settings)
-        body = _read(request, route)
+        body = _read(request, route, built.settings.max_body_bytes)
         payload = route.answer(Call(built, identity, body, time.time()))
         return Response(to_json(payload), route.status, content_type=JSON_TYPE)
     except Refused as refused:
-        return _problem(refused.status, refused.code, str(refused), headers=refused.headers)
-    except RequestEntityTooLarge:
-        return _problem(413, "payload_too_large", "the body is too large")
+        return _problem(refused.status, refused.code, str(refused), refused.details, refused.headers)
     except ValidationError as error:
         return _invalid(error, request)
     except SonaError as error:
@@ -108,14 +107,18 @@ def _find(routes: Routes, request: Request) -> Route:
 def _check_body(request: Request, max_bytes: int) -> None:
     if not request.is_json:
         raise Refused(415, "unsupported_media_type", f"the body must be {JSON_TYPE}")
-    request.max_content_length = max_bytes  # also holds for chunked bodies, which announce no length
     if (request.content_length or 0) > max_bytes:
-        raise RequestEntityTooLarge
+        raise Refused(413, "payload_too_large", f"the body may have {max_bytes} bytes")
+    request.max_content_length = max_bytes + 1  # a chunked body announces no length and is cut off here
 
 
-def _read(request: Request, route: Route) -> Any:
+def _read(request: Request, route: Route, max_bytes: int) -> Any:
     data = request.get_data()
-    return data if route.schema is None else route.schema.validate_json(data)
+    if route.schema is None:
+        return data
+    if len(data) > max_bytes:
+        raise Refused(413, "payload_too_large", f"the body may have {max_bytes} bytes")
+    return route.schema.validate_json(data)
 
 
 _STATUS: dict[type[SonaError], tuple[int, str]] = {
