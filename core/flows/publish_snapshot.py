@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from core.adaptation.generation import Generation
+from core.adaptation.generation_store import active_generation, load_generation
+from core.catalog import Title
+from core.errors import Conflict
 from core.flows.services import Services
+from core.flows.train_base import train_on
 from core.snapshot.build import build
-from core.snapshot.inputs import collect_interactions
+from core.snapshot.inputs import Interactions, collect_interactions
 from core.snapshot.publish import activate, publish
 from core.snapshot.snapshot import RELATIONSHIP_TYPES, Snapshot
+from core.stores.protocols import Bucket
+from core.telemetry import logger
+
+log = logger("publish_snapshot")
 
 
 def publish_snapshot(
     services: Services, now: float, activate_it: bool, progress: Callable[[str], None] = lambda stage: None
 ) -> dict[str, Any]:
-    """Build from all titles and events up to now; reports `version items events bytes seconds active`."""
+    """Build from all titles and events up to now; reports `version items events bytes seconds active generation`.
+
+    The very first one trains the first base generation, if enough is known.
+    """
     began = time.perf_counter()
     progress("reading the catalogue and the event log")
     titles = list(services.catalog.titles())
     interactions = collect_interactions(services.log.evidence())
+    generation = _generation(services.bucket, titles, interactions, now, progress)
     with TemporaryDirectory() as workplace:
         progress(f"building a snapshot of {len(titles)} titles")
-        folder = build(titles, interactions, now, Path(workplace), progress=lambda part, _: progress(f"  {part}"))
+        folder = build(
+            titles,
+            interactions,
+            now,
+            Path(workplace),
+            progress=lambda part, _: progress(f"  {part}"),
+            generation=generation,
+        )
         snapshot = Snapshot.open(folder)
         progress(f"publishing snapshot {snapshot.version}")
         publish(folder, services.bucket)
@@ -40,7 +60,22 @@ def publish_snapshot(
         "bytes": size,
         "seconds": round(time.perf_counter() - began, 1),
         "active": activate_it,
+        "generation": generation.name if generation else None,
     }
+
+
+def _generation(
+    bucket: Bucket, titles: Sequence[Title], interactions: Interactions, now: float, progress: Callable[[str], None]
+) -> Generation | None:
+    """The active base generation, or else the first one; None while too little is known for one."""
+    name, _ = active_generation(bucket)
+    if name is None:
+        try:
+            name = train_on(bucket, titles, interactions, now, progress)["generation"]
+        except Conflict:
+            name, _ = active_generation(bucket)
+            log.warning("another job has activated the first base generation", generation=name)
+    return load_generation(bucket, name) if name else None
 
 
 def _edges(snapshot: Snapshot) -> list[tuple[str, str, str, float]]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from core.adaptation.generation import Generation
 from core.catalog import TITLE_TYPES, RelationshipType, Title, title_to_record
 from core.numeric.topk import keep_largest
 from core.snapshot.collaborative import collaborative_neighbours, cosine_neighbours
@@ -38,6 +39,7 @@ from core.snapshot.neighbours import blank, put_sparse
 from core.snapshot.parameters import SnapshotParameters
 from core.snapshot.relationships import EDGES_PER_TYPE, Affinity, prominence_of
 from core.snapshot.snapshot import DAYPARTS, Neighbours, Vocabulary
+from core.snapshot.space import lay_out, write_space
 from core.snapshot.transitions import next_title_weights
 
 Progress = Callable[[str, float], None]
@@ -129,18 +131,17 @@ def _write_popularity(
     return names
 
 
-def _write_collaborative(folder: _Folder, positives: _Positives, p: SnapshotParameters) -> None:
-    folder.neighbours(
-        "collaborative",
-        collaborative_neighbours(
-            positives.matrix(),
-            p.neighbours,
-            p.ease_regularisation * max(len(positives.row), 1) ** 0.5,
-            p.ease_min_positives,
-            p.ease_max_titles,
-            p.cosine_shrinkage,
-        ),
+def _write_collaborative(folder: _Folder, positives: _Positives, p: SnapshotParameters) -> Neighbours:
+    lists = collaborative_neighbours(
+        positives.matrix(),
+        p.neighbours,
+        p.ease_regularisation * max(len(positives.row), 1) ** 0.5,
+        p.ease_min_positives,
+        p.ease_max_titles,
+        p.cosine_shrinkage,
     )
+    folder.neighbours("collaborative", lists)
+    return lists
 
 
 def _write_transitions(folder: _Folder, positives: _Positives, p: SnapshotParameters) -> None:
@@ -221,11 +222,13 @@ def build(
     root: Path,
     parameters: SnapshotParameters | None = None,
     progress: Progress = lambda part, done: None,
+    generation: Generation | None = None,
 ) -> Path:
     """Build a snapshot of `titles` as of `now` (Unix seconds) in a new folder under `root` and return that folder.
 
-    The folder appears whole or not at all. The same titles (in any order), interactions, time and parameters give the
-    same bytes. Interactions with titles that are not in the catalogue are left out. Raises InvalidInput for an empty
+    With a base generation, adapters can be used with the snapshot; without one, its space is None. The folder appears
+    whole or not at all. The same titles (in any order), interactions, time, parameters and generation give the same
+    bytes. Interactions with titles that are not in the catalogue are left out. Raises InvalidInput for an empty
     catalogue or one with a repeated id.
     """
     p = parameters or SnapshotParameters()
@@ -233,7 +236,7 @@ def build(
     root.mkdir(parents=True, exist_ok=True)
     folder = _Folder(Path(tempfile.mkdtemp(prefix=".build-", dir=root)))
     try:
-        return _build(folder, columns, interactions, now, root, p, progress)
+        return _build(folder, columns, interactions, now, root, p, progress, generation)
     finally:
         shutil.rmtree(folder.path, ignore_errors=True)  # already renamed unless something failed
 
@@ -246,6 +249,7 @@ def _build(
     root: Path,
     p: SnapshotParameters,
     progress: Progress,
+    generation: Generation | None,
 ) -> Path:
     positives = _positives(interactions, columns.keys)
     progress("catalogue", 0.0)
@@ -258,7 +262,9 @@ def _build(
     progress("transitions", 0.3)
     _write_transitions(folder, positives, p)
     progress("collaborative", 0.4)
-    _write_collaborative(folder, positives, p)
+    lists = _write_collaborative(folder, positives, p)
+    if generation:
+        write_space(folder.path, lay_out(generation, columns.keys, lists.index, lists.weight))
     progress("graph", 0.7)
     edges = _write_graph(folder, columns.titles, positives, content, p)
     progress("manifest", 0.95)
@@ -266,7 +272,7 @@ def _build(
     manifest = {
         "items": len(columns.keys),
         "dims": content[1].shape[1],
-        "parameters": asdict(p),
+        "parameters": asdict(p) | {"generation": generation.name if generation else None},
         "counts": counts | {"relationships": edges},
     }
     target = _finish(folder, root, now, manifest)

@@ -17,9 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.adaptation.space import Space
 from core.catalog import RelationshipType, Title, content_key, title_from_record
 from core.errors import CorruptData
 from core.snapshot.manifest import read_manifest
+from core.snapshot.space import FILE as SPACE_FILE
+from core.snapshot.space import read_space
 
 # Facts that filters and rules need, one record a title. Unknown = -1; codes index the lists of Vocabulary; `parent` is
 # the row of an episode's series; `genres` is a bit mask over vocabulary.genres (0: unknown); `primary` is the code of
@@ -101,6 +104,7 @@ class Snapshot:
     availability: NDArray[Any]  # (a,) AVAILABILITY
     relationships: NDArray[Any]  # (e,) RELATIONSHIPS
     vocabulary: Vocabulary
+    space: Space | None  # where adapters live; None: built before the first base generation
     _availability_start: NDArray[np.int64] = field(repr=False)  # (n + 1,) first entry of each row
     _relationships_start: NDArray[np.int64] = field(repr=False)
     _ids: bytes = field(repr=False)  # all content ids, joined
@@ -185,10 +189,11 @@ def _open(folder: Path) -> Snapshot:
     manifest = read_manifest(folder)
     n, vocabulary = manifest.items, _vocabulary(folder / "vocabulary.json")
     starts = {name: _load(folder, f"{name}_start", np.int64, (n + 1,)) for name in _SLICED}
+    keys = _load(folder, "keys", np.uint64, (n,))
     return Snapshot(
         version=manifest.version,
         created_at=manifest.created_at,
-        keys=_load(folder, "keys", np.uint64, (n,)),
+        keys=keys,
         attributes=_load(folder, "attributes", ATTRIBUTES, (n,)),
         vectors=_load(folder, "vectors", np.float16, (n, manifest.dims)),
         popularity=_load(folder, "popularity", np.float32, (n,)),
@@ -204,6 +209,7 @@ def _open(folder: Path) -> Snapshot:
         availability=_load(folder, "availability", AVAILABILITY, (int(starts["availability"][-1]),)),
         relationships=_load(folder, "relationships", RELATIONSHIPS, (int(starts["relationships"][-1]),)),
         vocabulary=vocabulary,
+        space=read_space(folder, keys) if SPACE_FILE in manifest.files else None,
         _availability_start=starts["availability"],
         _relationships_start=starts["relationships"],
         _ids=_load(folder, "ids", np.uint8, (int(starts["ids"][-1]),)).tobytes(),

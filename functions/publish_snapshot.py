@@ -1,0 +1,18 @@
+"""Cloud Run job: build a snapshot of the catalogue from everything known so far, publish it, activate it."""
+
+import time
+
+from core.flows import publish_snapshot as story
+from core.telemetry import logger
+from core.wiring import services
+
+
+def publish_snapshot() -> None:
+    log = logger("publish_snapshot")
+    log.info(
+        "snapshot published", **story.publish_snapshot(services(), time.time(), activate_it=True, progress=log.info)
+    )
+
+
+if __name__ == "__main__":
+    publish_snapshot()
