@@ -66,6 +66,30 @@ class RankingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AdaptationSettings:
+    interactions: int = 5  # since the last adaptation was asked for, design section 6
+    interval_s: float = 3600.0  # between two adaptations of one user, design section 6
+    signal: float = 0.7  # accumulated |signal strength| to be exceeded, design section 6
+    topic: str = "adaptation-requests"  # design section 3
+    passes: int = 5  # over the examples per adaptation, design section 6
+    ewc_lambda: float = 0.4  # the original's README; its specification says 0.5, design section 11
+    ewc_gamma: float = 0.95  # memory of the online Fisher: about the last twenty adaptations count
+    ewc_tasks: int = 3  # finished tastes kept apart, 4 KB each; older ones are consolidated
+    replay: int = 32  # titles of finished tastes in every training, next to EWC
+    history: int = 200  # titles that are learned from; older ones have left the user state anyway
+    held_back: float = 0.2  # latest share of them that judges the update instead
+    negatives: int = 4  # passed-over titles per liked one; simulated, 2 rank .004 AUC worse, 8 the same
+    min_events: int = 10  # below, /api/v1/lora/train answers 400, as the original does
+    batch: int = 64  # users that the job trains in the same matrix products: 64 x 1000 examples x 64 = 16 MB
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettings:
+    task_index: int = 0  # of a Cloud Run job, which sets CLOUD_RUN_TASK_INDEX
+    task_count: int = 1  # CLOUD_RUN_TASK_COUNT
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     edition: str = "cloud"  # "laptop" only in the embedded edition: allows its token signer
     log_level: str = "INFO"
@@ -76,7 +100,12 @@ class Settings:
     stores: StoreSettings = field(default_factory=StoreSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
     ranking: RankingSettings = field(default_factory=RankingSettings)
+    adaptation: AdaptationSettings = field(default_factory=AdaptationSettings)
+    job: JobSettings = field(default_factory=JobSettings)
 
+
+# Variables that Cloud Run sets under names of its own; ours win.
+_CLOUD_RUN = {"CLOUD_RUN_TASK_INDEX": "SONA_JOB_TASK_INDEX", "CLOUD_RUN_TASK_COUNT": "SONA_JOB_TASK_COUNT"}
 
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
@@ -117,6 +146,7 @@ def read_settings(environ: Mapping[str, str] | None = None, config: Path | None 
     Raises ConfigurationError naming what is wrong.
     """
     environ = os.environ if environ is None else environ
+    environ = {ours: environ[theirs] for theirs, ours in _CLOUD_RUN.items() if theirs in environ} | dict(environ)
     path = config or environ.get("SONA_CONFIG")
     table: dict[str, Any] = {}
     if path:

@@ -128,7 +128,7 @@ def _vector_dims(services: Services, now: float) -> int:
         return 0
 
 
-def _pushed_by_broker(headers: Headers, settings: Settings) -> Any:
+def pushed_by_broker(headers: Headers, settings: Settings) -> Any:
     authenticate_push(headers, settings)
     return ANYBODY
 
@@ -136,15 +136,15 @@ def _pushed_by_broker(headers: Headers, settings: Settings) -> Any:
 Probe = Callable[[Services, float], object]
 
 
-def _hot_store(services: Services, now: float) -> object:
+def hot_store_probe(services: Services, now: float) -> object:
     return services.popularity.read(now)
 
 
-def _cold_store(services: Services, now: float) -> object:
+def cold_store_probe(services: Services, now: float) -> object:
     return services.log.load_state(PROBE_USER)
 
 
-def _snapshot(services: Services, now: float) -> object:
+def snapshot_probe(services: Services, now: float) -> object:
     return services.snapshot(now)[0].version
 
 
@@ -188,7 +188,9 @@ RECOMMEND_ROUTES = {
     "/api/v1/recommendations/similar": {"POST": Route(answer_similar, TypeAdapter(SimilarBody))},
     "/api/v1/personalization/score": {"POST": Route(answer_score, TypeAdapter(ScoreBody))},
     "/health": {
-        "GET": health("recommend", {"snapshot": _snapshot, "hot_store": _hot_store, "cold_store": _cold_store})
+        "GET": health(
+            "recommend", {"snapshot": snapshot_probe, "hot_store": hot_store_probe, "cold_store": cold_store_probe}
+        )
     },
 }
 COLLECT_ROUTES = {
@@ -201,6 +203,6 @@ PROFILE_ROUTES = {
     "/health": {"GET": health("profiles", {})},
 }
 INGEST_ROUTES = {
-    "/health": {"GET": health("ingest", {"cold_store": _cold_store, "hot_store": _hot_store})},
-    ANY_PATH: {"POST": Route(answer_ingest, caller=_pushed_by_broker)},  # the subscription chooses its path
+    "/health": {"GET": health("ingest", {"cold_store": cold_store_probe, "hot_store": hot_store_probe})},
+    ANY_PATH: {"POST": Route(answer_ingest, caller=pushed_by_broker)},  # the subscription chooses its path
 }

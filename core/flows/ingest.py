@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from core.errors import CorruptData, InvalidInput, StoreUnavailable
+from core.flows.adapt import request_adaptation
 from core.flows.replay import fold_each, rebuild
 from core.flows.services import Services
 from core.interaction import Event, Interaction, signal_strength, to_record
@@ -53,14 +54,17 @@ def ingest(services: Services, message: Message, now: float) -> Ingested:
     new: list[SequencedEvent] = []
     rejected = list(message.rejected)
     state: StoredState | None = None
+    adaptation_due = False
     for events in _batches(message.events):
         for appended in _store(services.log, message.user_id, events, rejected):
             new += appended.new
-            state = appended.state
+            state, adaptation_due = appended.state, appended.adaptation_due
     for item in rejected:
         services.log.reject(item.reason, item.payload, message.message_id)
     if state is not None:  # also for a duplicate: its first delivery may have died before it told the hot store
         services.states.save_hot(message.user_id, state)
+        if adaptation_due:
+            request_adaptation(services, message.user_id, state.seq)
     count_popularity(services, new, now)
     services.states.refresh_stale(now)
     total = len(message.events) + len(message.rejected)

@@ -23,7 +23,10 @@ PREFIXES = {
     "/api/v1/personalization": "recommend",
     "/api/v1/interactions": "collect",
     "/api/v1/profile": "profiles",
+    "/api/v1/adapter": "adapters",
+    "/api/v1/lora": "adapters",
     "/push/ingest": "ingest",
+    "/push/adapt": "adapt",
     "/health": "recommend",
 }
 

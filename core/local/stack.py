@@ -68,13 +68,11 @@ class Stack:
         progress("starting the functions")
         self.gateway.start()
         ensure_topic(settings.stores, DEAD_LETTERS)
-        ensure_topic(settings.stores, settings.stores.interactions_topic)
-        ensure_push_subscription(
-            settings.stores,
-            settings.stores.interactions_topic,
-            f"{self.gateway.url}/push/ingest",
-            dead_letter_topic=DEAD_LETTERS,
-        )
+        for topic, function in ((settings.stores.interactions_topic, "ingest"), (settings.adaptation.topic, "adapt")):
+            ensure_topic(settings.stores, topic)
+            ensure_push_subscription(
+                settings.stores, topic, f"{self.gateway.url}/push/{function}", dead_letter_topic=DEAD_LETTERS
+            )
 
     def heal(self) -> list[str]:
         """Start again what has died, and say what it was."""

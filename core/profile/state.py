@@ -2,7 +2,8 @@
 
 The fold keeps facts per title (how far watched, what was said, when), never weights or vectors: formulas and embedding
 models may change without touching a user. Facts merge so that the order of arrival does not matter: the farthest
-progress, the latest opinion, the latest time.
+progress, the latest opinion, the latest time. Beside the facts stands the fast tier, which is weights and names its
+space; core.profile.lesson makes it, and `fold` leaves it alone.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from enum import IntFlag
 import numpy as np
 from numpy.typing import NDArray
 
+from core.adaptation.fast_tier import FastTier
+from core.adaptation.trigger import Thresholds, adaptation_due
 from core.catalog import content_key
-from core.interaction import MAX_STARS, Event, Interaction, InteractionType, Onboarding
+from core.interaction import MAX_STARS, Event, Interaction, InteractionType, Onboarding, signal_strength
 
 HISTORY_LIMIT = 256  # titles with full facts; ranking decays to nothing long before (0.8^50 < 1e-4)
 SEEN_LIMIT = 8192  # older titles remembered only as seen: 64 KB at most, a lifetime of viewing
@@ -55,6 +58,30 @@ def empty_history() -> NDArray:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """What has happened since an adaptation was last asked for.
+
+    interactions: events but impressions; signal: sum of their absolute strengths; asked_at: when the event that asked
+    happened (Unix seconds, None = never); asked_seq: its place in the log (0 = never). All of it follows from the log
+    and the thresholds: whether an adaptation was asked for does not depend on how long the last one took.
+    """
+
+    interactions: int = 0
+    signal: float = 0.0
+    asked_at: float | None = None
+    asked_seq: int = 0
+
+    def after(self, seq: int, event: Interaction, thresholds: Thresholds | None) -> Pending:
+        """With one more event; it asks for an adaptation, and counting starts anew, when the thresholds are met."""
+        if event.type is InteractionType.IMPRESSION:
+            return self
+        interactions, signal = self.interactions + 1, self.signal + abs(signal_strength(event))
+        if adaptation_due(interactions, signal, event.occurred_at, self.asked_at, thresholds):
+            return Pending(0, 0.0, event.occurred_at, seq)
+        return Pending(interactions, signal, self.asked_at, self.asked_seq)
+
+
+@dataclass(frozen=True, slots=True)
 class UserState:
     """One user. `history`: (n,) ENTRY, oldest first by `last_at`; `seen`: (m,) uint64 keys older than the history."""
 
@@ -64,6 +91,8 @@ class UserState:
     seen: NDArray = field(default_factory=lambda: np.empty(0, np.uint64))
     counts: tuple[int, ...] = (0,) * len(TYPES)  # events by type, in the order of InteractionType
     onboarding: Onboarding | None = None
+    pending: Pending = Pending()
+    fast: FastTier | None = None  # None: nothing learned yet
 
     def seen_keys(self) -> NDArray:
         """(k,) uint64: titles that were watched, judged or dismissed; a mere click does not make a title seen."""
@@ -71,10 +100,12 @@ class UserState:
         return np.concatenate([self.seen, self.history["key"][known | ~np.isnan(self.history["stars"])]])
 
 
-def fold(state: UserState, events: Iterable[tuple[int, Event]]) -> UserState:
+def fold(
+    state: UserState, events: Iterable[tuple[int, Event]], thresholds: Thresholds | None = None
+) -> UserState:
     """The state after `events`, (seq, event) in ingest order; those at or before `state.seq` change nothing."""
     history, seen, counts = state.history.copy(), state.seen, list(state.counts)
-    onboarding, seq = state.onboarding, state.seq
+    onboarding, seq, pending = state.onboarding, state.seq, state.pending
     for number, event in events:
         if number <= seq:
             continue
@@ -84,10 +115,11 @@ def fold(state: UserState, events: Iterable[tuple[int, Event]]) -> UserState:
                 onboarding = replace(event, user_id=state.user_id)
             continue
         counts[TYPES.index(event.type)] += 1
+        pending = pending.after(seq, event, thresholds)
         if event.type is not InteractionType.IMPRESSION:
             history = _merge(history, event)
     history, seen = _bound(history, seen)
-    return UserState(state.user_id, seq, history, seen, tuple(counts), onboarding)
+    return UserState(state.user_id, seq, history, seen, tuple(counts), onboarding, pending, state.fast)
 
 
 def _merge(history: NDArray, event: Interaction) -> NDArray:
