@@ -110,8 +110,7 @@ def rank(
     fused = fuse(gathered, weights, settings)
     chosen = choose(viewer, fused, query, settings)
     best = sum(weights.values()) / (settings.rrf_k + 1) if settings.fusion == "rrf" else sum(weights.values())
-    items = tuple(describe(viewer, fused, int(position), best) for position in chosen)
-    return Ranked(items, tuple(gathered.failed), gathered.elapsed_ms)
+    return Ranked(describe(viewer, fused, chosen, best), tuple(gathered.failed), gathered.elapsed_ms)
 
 
 def strategy_weights(preset: str, positives: int) -> dict[str, float]:
@@ -147,12 +146,24 @@ def choose(viewer: Viewer, fused: Fused, query: Query, settings: RankingSettings
     return diversify(fused.scores[:pool], snapshot.vectors[rows], primary, query.limit, lambda_, cap)
 
 
-def describe(viewer: Viewer, fused: Fused, position: int, best: float) -> Recommended:
-    row = int(fused.rows[position])
-    shares = fused.parts[:, position] / best
-    parts = {name: round(float(share), 6) for name, share in zip(fused.names, shares, strict=True) if share > 0}
-    strategy = max(parts, key=parts.__getitem__)
-    reason = explain(viewer, row, strategy)
-    score = round(float(shares.sum()), 6)
-    content_id, title = viewer.snapshot.content_id(row), viewer.snapshot.title(row).title
-    return Recommended(row, content_id, title, score, parts, strategy, reason.based_on, reason.text)
+def describe(viewer: Viewer, fused: Fused, chosen: list[int], best: float) -> tuple[Recommended, ...]:
+    """The chosen positions with titles, reasons and score parts as shares of `best`, the highest possible score."""
+    snapshot = viewer.snapshot
+    rows = fused.rows[chosen].tolist()
+    shares = (fused.parts[:, chosen] / best).round(6)
+    totals = (fused.scores[chosen] / best).round(6).tolist()
+    leading = [fused.names[i] for i in shares.argmax(axis=0)] if chosen else []
+    parts = [{name: part for name, part in zip(fused.names, row, strict=True) if part > 0} for row in shares.T.tolist()]
+    return tuple(
+        Recommended(
+            row=row,
+            content_id=snapshot.content_id(row),
+            title=snapshot.title(row).title,
+            score=total,
+            parts=part,
+            strategy=reason.strategy,
+            based_on=reason.based_on,
+            explanation=reason.text,
+        )
+        for row, total, part, reason in zip(rows, totals, parts, explain(viewer, rows, leading), strict=True)
+    )

@@ -23,14 +23,18 @@ class Reason:
     text: str
 
 
-def explain(viewer: Viewer, row: int, strategy: str) -> Reason:
-    """The reason for one recommended row whose largest score part came from `strategy`."""
-    if strategy in ("context", "cold_start"):
-        return Reason(strategy, (), _circumstance(viewer, row, strategy))
-    lists, weights = _sources(viewer, strategy)
-    anchors = _anchors(viewer, row, lists, weights)
+def explain(viewer: Viewer, rows: Sequence[int], strategies: Sequence[str]) -> list[Reason]:
+    """Why each of `rows` was recommended; strategies[i] gave the largest part of the score of rows[i]."""
+    anchors: dict[int, list[int]] = {}
+    for strategy in set(strategies) - {"context", "cold_start"}:
+        own = [row for row, leading in zip(rows, strategies, strict=True) if leading == strategy]
+        anchors |= _anchors(viewer, own, *_sources(viewer, strategy))
+    return [_reason(viewer, row, name, anchors.get(row, [])) for row, name in zip(rows, strategies, strict=True)]
+
+
+def _reason(viewer: Viewer, row: int, strategy: str, anchors: list[int]) -> Reason:
     if not anchors:
-        return Reason(strategy, (), "Trending now")
+        return Reason(strategy, (), _circumstance(viewer, row, strategy))
     title, anchor = viewer.snapshot.title(row), viewer.snapshot.title(anchors[0])
     based_on = tuple(viewer.snapshot.content_id(a) for a in anchors)
     if strategy == "collaborative":
@@ -66,14 +70,20 @@ def _sources(viewer: Viewer, strategy: str) -> tuple[list[Neighbours], NDArray]:
     return lists, np.maximum(viewer.taste, 0.0)
 
 
-def _anchors(viewer: Viewer, row: int, lists: list[Neighbours], weights: NDArray, most: int = 2) -> list[int]:
-    """Rows of the history that carried the score, strongest first."""
-    carried = np.zeros(len(viewer.rows))
+def _anchors(
+    viewer: Viewer, rows: Sequence[int], lists: list[Neighbours], weights: NDArray, most: int = 2
+) -> dict[int, list[int]]:
+    """For each of `rows` the history rows that carried its score, strongest first, in one pass over their lists."""
+    place = np.full(len(viewer.allowed), -1, np.int32)
+    place[rows] = np.arange(len(rows))
+    carried = np.zeros((len(rows), len(viewer.rows)))
     for neighbours in lists:
-        hits = neighbours.index[viewer.rows] == row
-        carried += np.where(hits, neighbours.weight[viewer.rows], 0.0).sum(axis=1) * weights
-    order = np.argsort(-carried, kind="stable")
-    return [int(viewer.rows[i]) for i in order[:most] if carried[i] > 0]
+        hit = place[neighbours.index[viewer.rows]]  # (m, K) position in `rows`, -1 for all other titles
+        history, neighbour = np.nonzero(hit >= 0)
+        value = neighbours.weight[viewer.rows[history], neighbour] * weights[history]
+        np.add.at(carried, (hit[history, neighbour], history), value)
+    order = np.argsort(-carried, axis=1, kind="stable")[:, :most]
+    return {row: [int(viewer.rows[i]) for i in order[n] if carried[n, i] > 0] for n, row in enumerate(rows)}
 
 
 def _circumstance(viewer: Viewer, row: int, strategy: str) -> str:

@@ -2,14 +2,15 @@
 
 A waited message is one unary call in the caller's thread: no batching delay, no thread that would be throttled between
 requests, and no ordering key that stays refused after a failure, as the batching publisher's do until resume_publish.
-Best-effort messages go out as soon as the one request in flight has ended, with whatever has gathered meanwhile: alone
-when it is quiet, in batches under load, in order, and never more than a bounded number of them.
+Best-effort messages go out in batches, in order, one request at a time, and never more than a bounded number of them.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,10 @@ from core.errors import InvalidInput, StoreUnavailable
 STORE = "broker"  # the name in StoreUnavailable
 MAX_OUTSTANDING = 1000  # best-effort messages kept in memory; more are dropped and counted
 BATCH = 100  # best-effort messages per request; Pub/Sub allows 1000 messages and 10 MB
+# Best-effort messages gather for so long, or until so many wait: a call of its own per answer would cost as much as
+# the answer. Nothing runs in the background, so what waits goes out with a later message, or with `flush`.
+GATHER_S = 0.25
+GATHER = 16
 
 # gRPC waits up to two minutes before it tries a lost server again; a broker that came back must be found at once.
 CHANNEL_OPTIONS = (
@@ -141,6 +146,7 @@ class _Outbox:
         self._timeout_s = timeout_s
         self._waiting: deque[tuple[str, Any]] = deque()
         self._in_flight = 0
+        self._sent_at = -math.inf
         self._changed = threading.Condition()
         self.dropped = 0
 
@@ -155,16 +161,23 @@ class _Outbox:
         return True
 
     def wait_until_empty(self, timeout_s: float) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and not self._in_flight, timeout_s)
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and (self._waiting or self._in_flight):
+            self._send(at_once=True)
+            with self._changed:
+                self._changed.wait_for(lambda: not self._in_flight, deadline - time.monotonic())
 
-    def _send(self) -> None:
+    def _send(self, at_once: bool = False) -> None:
         from google.api_core.gapic_v1.routing_header import to_grpc_metadata
         from google.pubsub_v1 import PublishRequest
 
         with self._changed:
+            now = time.monotonic()
             if self._in_flight or not self._waiting:
                 return
+            if not at_once and len(self._waiting) < GATHER and now - self._sent_at < GATHER_S:
+                return
+            self._sent_at = now
             topic = self._waiting[0][0]
             messages: list[Any] = []
             while self._waiting and self._waiting[0][0] == topic and len(messages) < BATCH:

@@ -29,6 +29,7 @@ ONBOARDING = "/api/v1/profile/onboarding"
 @pytest.fixture
 def pulled(deployment: Services) -> Iterator[Callable[[], list[Any]]]:
     """What was published to the interactions topic since the test began."""
+    deployment.publisher.flush()  # impressions of earlier tests
     stores = deployment.settings.stores
     subscriber = SubscriberClient(transport=SubscriberGrpcTransport(**channel_arguments(stores)))
     path = subscriber.subscription_path(stores.project, f"pull-{uuid.uuid4().hex}")
