@@ -7,19 +7,13 @@ decides whether requests apply it.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.adaptation.instant import reinforce_output
-from core.adaptation.lora import Lora, delta
-from core.adaptation.signal import BASELINE_START, Baseline
+from core.adaptation.signal import BASELINE_START
 from core.adaptation.space import Space
-from core.adaptation.tiers import project
-from core.numeric.vectors import Floats, is_finite
 
 TEMPERATURE = 0.2  # of the scores in the loss, as in the slow tier's training
 GAIN_RATE = 0.1  # of the running mean: about the last ten events count

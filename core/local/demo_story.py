@@ -109,10 +109,17 @@ def _new_viewer(client: Client, console: Console) -> bool:
     similar = client.post("/api/v1/recommendations/similar", {"content_id": start[0]["content_id"], "limit": 5})
     names = ", ".join(f"{row['title']} ({row['relation']})" for row in similar["similar_content"][:3])
     console.print(f"\nSimilar to {start[0]['title']}: {names}")
-    console.print(f"\n{client.user_id} gives [bold]{start[0]['title']}[/bold] five stars ...")
-    event = {"content_id": start[0]["content_id"], "type": "rating_explicit", "rating": 5}
-    liked = start[0]["content_id"]
-    return _interact(client, [event], lambda rows: any(liked in row["based_on"] for row in rows), start, console)
+    names = " and ".join(f"[bold]{row['title']}[/bold]" for row in start[:2])
+    console.print(f"\n{client.user_id} gives {names} five stars ...")
+    events = [{"content_id": row["content_id"], "type": "rating_explicit", "rating": 5} for row in start[:2]]
+    rated = _ids(start[:2])
+    return _interact(
+        client,
+        events,
+        lambda rows: not rated & _ids(rows) and any(rated & set(row["based_on"]) for row in rows),
+        start,
+        console,
+    )
 
 
 def _interact(

@@ -60,6 +60,7 @@ def test_a_generation_is_trained_published_and_activated(world: Services) -> Non
     watch(world, range(24), NOW)
     report = train_base(world, NOW)
     name, _ = active_generation(world.bucket)
+    assert name is not None
     assert name == report["generation"]
     assert list_generations(world.bucket) == [name]
     generation = load_generation(world.bucket, name)

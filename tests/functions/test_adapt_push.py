@@ -111,3 +111,12 @@ def test_in_the_cloud_only_the_broker_may_push(services: Services, user: str) ->
 
 def test_the_deployed_function_answers(function: Callable[[str], Function]) -> None:
     assert function("adapt").client.get("/health").get_json()["status"] == "ok"
+
+
+def test_the_job_adapts_whoever_is_due_in_its_shard(deployment: Services, user: str) -> None:
+    from functions.adapt_users import adapt_users
+
+    append(deployment.log, user, likes(user, DRAMAS[:12]))
+    assert adapt_users()["users"] >= 1
+    assert [entry.upto_seq for entry in deployment.adapters.adaptations(user, 5)] == [12]
+    assert user not in deployment.adapters.due(0, 1, 10_000)
