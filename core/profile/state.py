@@ -100,9 +100,7 @@ class UserState:
         return np.concatenate([self.seen, self.history["key"][known | ~np.isnan(self.history["stars"])]])
 
 
-def fold(
-    state: UserState, events: Iterable[tuple[int, Event]], thresholds: Thresholds | None = None
-) -> UserState:
+def fold(state: UserState, events: Iterable[tuple[int, Event]], thresholds: Thresholds | None = None) -> UserState:
     """The state after `events`, (seq, event) in ingest order; those at or before `state.seq` change nothing."""
     history, seen, counts = state.history.copy(), state.seen, list(state.counts)
     onboarding, seq, pending = state.onboarding, state.seq, state.pending

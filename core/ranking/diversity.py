@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 UNKNOWN_GENRE = 255  # never capped
 
+
 def diversify(
     relevance: NDArray,
     vectors: NDArray,

@@ -27,6 +27,7 @@ _SKIP_STRENGTH = 0.399  # a skip outweighs whatever says less than half watched 
 
 _EXPLICIT = {InteractionType.RATING_EXPLICIT, InteractionType.LIKE, InteractionType.DISLIKE}
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Interactions:
     """m (user, title) pairs of u users, sorted by user, then time, then key.

@@ -1,6 +1,6 @@
 """Microseconds per mechanism next to a float32 NumPy dot product and the figures of the original.
 
-    OPENBLAS_NUM_THREADS=1 python tests/benchmarks/bench_attention.py [--json FILE] [--quick]
+    python -m tests.benchmarks attention
 
 For every mechanism: d 64/256/512 x 16/64/256 keys, one query and 64 queries in one call, through `attend` with its
 validation. Medians of repeated calls. The floor is softmax(q k^T / sqrt d) v in plain NumPy on the same arrays, timed
@@ -9,15 +9,13 @@ in turn with the mechanism. The original's figures are for one query through its
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from core.attention import attend, describe, names
 
@@ -111,22 +109,15 @@ def print_table(results: list[dict[str, Any]], n_q: int) -> None:
         )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the medians here")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the repetitions")
-    options = parser.parse_args()
-    budget_s = 0.005 if options.quick else 0.05
-    results: list[dict[str, Any]] = []
-    for name in names():
-        print(f"\r{len(results):4} of {len(names()) * 18} measured: {name:20}", end="", flush=True)
-        results += [measure(name, d, n, n_q, budget_s) for d in DIMS for n in LENGTHS for n_q in QUERIES]
-    print("\r" + " " * 50, end="\r")
+def run(quick: bool) -> list[dict[str, Any]]:
+    """Every mechanism at every size; `quick` takes a tenth of the repetitions."""
+    budget_s = 0.005 if quick else 0.05
+    with threadpool_limits(limits=1):
+        return [
+            measure(name, d, n, n_q, budget_s) for name in names() for d in DIMS for n in LENGTHS for n_q in QUERIES
+        ]
+
+
+def show(results: list[dict[str, Any]]) -> None:
     for n_q in QUERIES:
         print_table(results, n_q)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1))
-
-
-if __name__ == "__main__":
-    main()

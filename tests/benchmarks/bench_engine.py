@@ -1,6 +1,6 @@
-"""Benchmarks of the engine and of adaptation: a table for people, JSON for machines.
+"""The engine and adaptation: microseconds of every call, beside what the original claims and does.
 
-    python -m tests.benchmarks.bench_engine [--json FILE] [--quick]
+    python -m tests.benchmarks engine
 
 One BLAS thread; k-means runs beside scikit-learn's in the same process. On a busy machine the medians are too high:
 look at the best sample and at the ratios.
@@ -8,17 +8,12 @@ look at the best sample and at the ratios.
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
 import time
 import tracemalloc
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from core.adaptation.codec import UserAdapter, decode, encode
 from core.adaptation.ewc import Ewc
@@ -28,27 +23,9 @@ from core.adaptation.train import Preferences, train_adapter
 from core.engine import SonaConfig, SonaEngine
 from core.numeric.kmeans import kmeans
 from core.numeric.vectors import unit, unit_rows
+from tests.benchmarks.measure import Row, row, timed
 
 DIM = 256
-Row = dict[str, Any]
-
-
-def row(name: str, samples: list[float], unit: str, target: float | None = None, note: str = "") -> Row:
-    """One line of the table, from samples in seconds, or plain values where the unit is not a time."""
-    factor = {"us": 1e6, "ms": 1e3}.get(unit, 1.0)
-    median, best = factor * float(np.median(samples)), factor * min(samples)
-    return {"name": name, "median": median, "best": best, "unit": unit, "target": target, "note": note}
-
-
-def timed(call: Callable[[], object], repeats: int, inner: int = 1) -> list[float]:
-    """Seconds of one call: `repeats` samples, each averaged over `inner` calls."""
-    samples = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        for _ in range(inner):
-            call()
-        samples.append((time.perf_counter() - start) / inner)
-    return samples
 
 
 def taught_engine(rng: np.random.Generator) -> SonaEngine:
@@ -192,6 +169,16 @@ def adapters(rng: np.random.Generator) -> list[Row]:
     ]
 
 
+def patterns(rng: np.random.Generator) -> list[Row]:
+    """Searching the engine's own patterns: each call timed by itself, because the specification names a p99."""
+    engine = SonaEngine(SonaConfig(pattern_clusters=100, pattern_quality_threshold=0.0))
+    feed(engine, rng, 1000)
+    engine.run_background_cycle()
+    query = rng.standard_normal(DIM).astype(np.float32)
+    samples = timed(lambda: engine.query_patterns(query, 5), 1000)
+    return [row("query patterns, 5 of 100", samples, "us", None, "claim 1300; original 197 Node, 38.8 native Rust")]
+
+
 def memory(rng: np.random.Generator) -> list[Row]:
     """Bytes that a buffered trajectory takes."""
     engine = SonaEngine()
@@ -216,29 +203,10 @@ def memory(rng: np.random.Generator) -> list[Row]:
     return [row("buffered trajectory, 256-d, 4 steps", [used], "B", 1500.0, "claim 800; original 2 700-5 300")]
 
 
-def show(rows: list[Row]) -> None:
-    """Print the table."""
-    print(f"{'':56s} {'median':>11s} {'best':>11s}")
-    for r in rows:
-        met = "" if r["target"] is None else ("ok  " if r["median"] <= r["target"] else "OVER") + f" <= {r['target']:g}"
-        print(f"{r['name']:56s} {r['median']:11.3f} {r['best']:11.3f} {r['unit']:3s} {met:13s} {r['note']}")
-
-
-def main() -> None:
-    """Run everything."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the rows here too")
-    parser.add_argument("--quick", action="store_true", help="leave out the 10 000 x 256 rows")
-    options = parser.parse_args()
+def run(quick: bool) -> list[Row]:
+    """Everything; `quick` leaves out the 10 000 x 256 rows of the background cycle."""
     with threadpool_limits(limits=1):
         rng = np.random.default_rng(0)
         engine = taught_engine(rng)
         rows = recording(engine, rng) + forward(engine, rng) + instant(engine, rng)
-        rows += adapters(rng) + memory(rng) + background(rng, options.quick)
-    show(rows)
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+        return rows + adapters(rng) + patterns(rng) + memory(rng) + background(rng, quick)
