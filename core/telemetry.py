@@ -6,7 +6,6 @@ What is logged never identifies a user: no user ids, no vectors, no tokens. Coun
 from __future__ import annotations
 
 import logging
-import sys
 from typing import Any
 
 import structlog
@@ -30,7 +29,7 @@ def configure(level: str = "INFO") -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=structlog.PrintLoggerFactory(),  # no file: the stdout of the moment
     )
 
 
