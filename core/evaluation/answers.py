@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from numpy.typing import NDArray
 
@@ -31,7 +32,11 @@ class Answers:
     seconds: dict[str, float] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     degraded: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    histories: serving.Histories = field(init=False)
     variants: list[str] = field(default_factory=list)  # the systems that are configurations of the serving flow
+
+    def __post_init__(self) -> None:
+        self.histories = serving.Histories(self.split)
 
     def serve(self, name: str, variant: Variant, snapshot: Snapshot, cold: bool, progress: Progress) -> None:
         """Run one configuration of the serving flow; `cold`: on the cold-item cases too."""
@@ -45,11 +50,11 @@ class Answers:
 
         progress(name, 0, total)
         self.variants.append(name)
-        shown = serving.recommend(variant, self.split, snapshot, self.split.cases, advance=advance)
+        ask = partial(serving.recommend, variant, self.split, snapshot, histories=self.histories, advance=advance)
+        shown = ask(self.split.cases)
         self.lists[name] = shown.lists
         if cold:
-            others = serving.recommend(variant, self.split, snapshot, self.split.cold, wide=True, advance=advance)
-            self.cold[name] = others.lists
+            self.cold[name] = ask(self.split.cold, wide=True).lists
         if shown.degraded:
             self.degraded[name] = shown.degraded
         self.seconds[name] = time.perf_counter() - began

@@ -27,7 +27,7 @@ LIFTED = (f"precision@{K}", f"ndcg@{K}")
 
 def describe(answers: Answers, against: str | None, frozen: str | None) -> dict[str, Any]:
     """Everything that was found. `against`: the system to compare with; `frozen`: ours with learning off."""
-    split, data, facts = answers.split, answers.split.data, facts_of(answers.split)
+    split, facts = answers.split, facts_of(answers.split)
     systems = {name: summarise(lists, facts) for name, lists in answers.lists.items()}
     for name, lists in answers.cold.items():
         systems[name]["cold"] = cold_row(lists, split)
@@ -40,7 +40,22 @@ def describe(answers: Answers, against: str | None, frozen: str | None) -> dict[
             systems[name]["against_default"] = compare(answers.lists[name], answers.lists[OURS], split.cases)
     for name, parts in answers.degraded.items():
         systems[name]["degraded"] = list(parts)
-    report: dict[str, Any] = {
+    report: dict[str, Any] = subject(split) | {
+        "against": against if against in answers.lists else None,
+        "systems": systems,
+        "behaviour": reference_curves(facts),
+        "skipped": answers.skipped,
+        "seconds": {name: round(seconds, 1) for name, seconds in answers.seconds.items()},
+    }
+    if frozen in answers.lists:
+        report["lift"] = {"over": frozen, **lift(answers.lists[OURS], answers.lists[frozen], split)}
+    return finite(report)
+
+
+def subject(split: Split) -> dict[str, Any]:
+    """What was evaluated: the data, the protocol, and how much there was to foretell."""
+    data = split.data
+    return {
         "data": data.name,
         "protocol": split.protocol,
         "events": len(split.cases),
@@ -52,15 +67,7 @@ def describe(answers: Answers, against: str | None, frozen: str | None) -> dict[
         "cut": split.cut,
         "fit_events": int(split.fit.sum()),
         "rejected_rows": data.rejected,
-        "against": against if against in answers.lists else None,
-        "systems": systems,
-        "behaviour": reference_curves(facts),
-        "skipped": answers.skipped,
-        "seconds": {name: round(seconds, 1) for name, seconds in answers.seconds.items()},
     }
-    if frozen in answers.lists:
-        report["lift"] = {"over": frozen, **lift(answers.lists[OURS], answers.lists[frozen], split)}
-    return finite(report)
 
 
 def cold_row(lists: NDArray, split: Split) -> dict[str, Any]:

@@ -7,6 +7,7 @@ counters, which here are read fresh at every request instead of at most half a m
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite
@@ -61,11 +62,13 @@ def recommend(
     cases: Cases,
     wide: bool = False,
     only: NDArray | None = None,
+    histories: Histories | None = None,
     advance: Advance = lambda _: None,
 ) -> Shown:
     """Answer every case in order. wide: the whole catalogue may be recommended, not only what the protocol ranks.
 
-    only: (m, s) item codes: the titles that may be recommended in each case.
+    only: (m, s) item codes: the titles that may be recommended in each case. histories: states to share with other
+    variants on the same split.
 
     The deadline of the strategies is lifted, so that a busy machine does not change what is measured.
     """
@@ -74,7 +77,7 @@ def recommend(
     codes = np.full(len(snapshot), -1, np.int32)
     codes[rows] = np.arange(len(rows))
     served = snapshot if wide else restricted(snapshot, rows[split.catalogue])
-    users = _Users(split)
+    users = histories or Histories(split)
     counters = OnlineCounts(split, settings.popularity_half_life_days, counted_in_service(split.data))
     counts = np.zeros(len(snapshot), np.float32)
     lists = np.full((len(cases), K), -1, np.int32)
@@ -114,24 +117,30 @@ def counted_in_service(data: Dataset) -> NDArray:
     return np.array([signal_strength(data.event(int(index))) > 0 for index in example])[which]
 
 
-class _Users:
-    """The states of all users so far, folded from their events in order."""
+class Histories:
+    """The states of all users along the split, folded from their events in order; each is folded once and kept."""
 
     def __init__(self, split: Split) -> None:
         self._split = split
-        self._states: dict[int, UserState] = {}
+        self._states: dict[int, dict[int, UserState]] = {}  # by user and visible events: 80 MB for 8 000 cases
+        self._steps: dict[int, list[int]] = {}  # the keys of a user's states, ascending
 
     def state(self, user: int, visible: int) -> UserState:
-        """The state after the user's first `visible` events."""
-        data = self._split.data
-        known = self._states.get(user) or UserState(data.user_ids[user])
-        if known.seq < visible:
-            events = self._split.timeline.row(user)[known.seq : visible]
-            numbered = [(known.seq + k, data.event(int(index))) for k, index in enumerate(events, 1)]
-            known = self._states[user] = fold(known, numbered)
-        return known
+        """The state after the user's first `visible` events, folded on from the latest kept one before it."""
+        states, steps = self._states.setdefault(user, {}), self._steps.setdefault(user, [])
+        if visible not in states:
+            place = bisect_left(steps, visible)
+            before = states[steps[place - 1]] if place else UserState(self._split.data.user_ids[user])
+            states[visible] = self._fold(before, user, visible)
+            steps.insert(place, visible)
+        return states[visible]
+
+    def _fold(self, before: UserState, user: int, visible: int) -> UserState:
+        events = self._split.timeline.row(user)[before.seq : visible]
+        return fold(before, [(before.seq + k, self._split.data.event(int(index))) for k, index in enumerate(events, 1)])
 
     def titles(self, user: int, start: int, end: int) -> tuple[str, ...]:
+        """Ids of what the user's events from `start` up to `end` were about."""
         data = self._split.data
         return tuple(data.titles[data.item[index]].content_id for index in self._split.timeline.row(user)[start:end])
 

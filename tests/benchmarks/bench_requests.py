@@ -96,6 +96,13 @@ def loaded(form: Form, hello: list[Seen], ours: list[Seen]) -> list[Row]:
             1.3,
             f"hello {figure(row('', cpu[0], 'ms')['median'])}; the server's processes, all threads",
         ),
+        row(
+            f"{form.name}: CPU / hello's CPU",
+            [mine_s / base_s for base_s, mine_s in zip(*cpu, strict=True) if base_s],
+            "x",
+            None,
+            "says more than ms on a busy machine",
+        ),
         row(f"{form.name}: answers other than 200", [failed], "", 0.0),
     ]
 

@@ -108,11 +108,11 @@ class Audience:
 def audience(titles: int, viewers: int, until: float, seed: int = 0) -> Audience:
     """A catalogue of `titles`, most popular first, and its viewers up to `until` (Unix seconds)."""
     rng = np.random.default_rng(seed)
-    names = {"actor": 2 * titles, "director": titles // 3 + 1, "theme": titles // 6 + 20, "word": 8000}
-    drawn = {
-        name: rng.choice(size, (titles, many), p=zipf(size, 0.9))
-        for (name, size), many in zip(names.items(), (5, 1, 5, 25), strict=True)
-    }
+    names = (  # how many there are, how many a title has, how long the tail is: the busiest actor has 180 titles
+        *(("actor", 2 * titles, 5, 0.5), ("director", titles // 3 + 1, 1, 0.4)),
+        *(("theme", titles // 6 + 20, 5, 0.9), ("word", 8000, 25, 0.9)),
+    )
+    drawn = {name: rng.choice(size, (titles, many), p=zipf(size, tail)) for name, size, many, tail in names}
     genres = rng.choice(len(GENRES), (titles, 3), p=GENRE_SHARES)
     years, lengths, kinds = rng.integers(1950, 2026, titles), rng.integers(20, 180, titles), rng.random(titles)
 

@@ -17,8 +17,10 @@ from core.evaluation.command import command
 from core.evaluation.dataset import Dataset, load
 from core.evaluation.report import html
 from core.evaluation.run import FROZEN, OURS, EvaluationOptions, evaluate
-from core.evaluation.serving import Variant
+from core.evaluation.serving import Histories, Variant
 from core.evaluation.splits import Split, leave_one_out, stream
+from core.profile.codec import encode
+from core.profile.state import UserState, fold
 from core.snapshot.snapshot import Snapshot
 
 
@@ -145,6 +147,14 @@ def test_a_frozen_user_is_answered_as_at_the_cut(two_tastes_split: Split, snapsh
     )
     assert np.array_equal(on[unchanged], off[unchanged])
     assert not np.array_equal(on[~unchanged], off[~unchanged])
+
+
+def test_states_asked_for_in_any_order_are_those_of_a_fold_from_the_start(two_tastes_split: Split) -> None:
+    data, histories = two_tastes_split.data, Histories(two_tastes_split)
+    for user, visible in ((3, 9), (3, 4), (3, 12), (5, 2), (3, 4)):
+        events = [data.event(int(index)) for index in two_tastes_split.timeline.row(user)[:visible]]
+        expected = fold(UserState(data.user_ids[user]), enumerate(events, 1))
+        assert encode(histories.state(user, visible)) == encode(expected)
 
 
 def test_service_counts_every_rating_above_three_stars(random_data: Dataset) -> None:
