@@ -27,8 +27,8 @@ from typing import Any
 from tests.benchmarks.measure import Row, row
 from tests.benchmarks.world import ROOT, World
 
-# Stage -> functions of the request path, as (module, name). One that is gone is told on stderr; its time then belongs to
-# the stage that calls what took its place.
+# Stage -> functions of the request path, as (module, name). One that is gone is told on stderr; its time then belongs
+# to the stage that calls what took its place.
 STAGES = {
     "read and validate the body": [("core.api.http", "_read"), ("core.api.http", "_check_body")],
     "load the state": [("core.flows.recommend", "load_state")],
