@@ -205,7 +205,7 @@ def replay(user_id: str, home: Home = None, as_json: AsJson = False) -> None:
     from core.flows.replay import replay_user
     from core.wiring import services_for
 
-    report = replay_user(services_for(laptop_or_cloud_settings(home)), user_id)
+    report = replay_user(services_for(laptop_or_cloud_settings(home)), user_id, time.time())
     show(report, as_json, f"{user_id}: {report['events']} events, {'equal' if report['equal'] else 'DIFFERENT'}")
     if not report["equal"]:
         raise typer.Exit(1)

@@ -62,6 +62,11 @@ class RankingSettings:
     history_decay: float = 0.8  # weight per step back in history; chosen on validation, reference EASE + decay
     half_life_days: float = 30.0  # preference vector: 0.95 ^ (days / 30)
     popularity_half_life_days: float = 3.0  # online popularity; best on naturally timed data
+    adapter_strength: float = 0.3  # scores are multiplied by 1 + 0.3 match, the original's boost
+    base_tier: bool = True  # of the adapter, what all users share
+    slow_tier: bool = True  # of the adapter, what adaptations learned
+    fast_tier: bool = True  # of the adapter, what the latest events taught; applied while it foretells
+    pattern_strength: float = 0.3  # scores are multiplied by 1 + 0.3 lift, as by the adapter; 0 switches patterns off
     counters_max_age_s: float = 30.0  # shared counters are cached this long per instance, design section 2
 
 

@@ -7,7 +7,7 @@ from core.api.http import dispatch
 from core.api.routes import INGEST_ROUTES
 from core.wiring import services, warm_up
 
-warm_up("log")
+warm_up("log", "publisher", "snapshots")
 
 
 @functions_framework.http

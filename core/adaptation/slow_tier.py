@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from core.adaptation import codec, tensors
 from core.adaptation.codec import COLD_KINDS, KIND, UserAdapter
 from core.adaptation.ewc import Ewc, Task
-from core.adaptation.fast_tier import FastTier
+from core.adaptation.fast_tier import ALPHA, FastTier
 from core.adaptation.lora import Lora
 from core.adaptation.space import Space, carry
 from core.adaptation.tiers import fold
 from core.errors import CorruptData
 from core.numeric.vectors import Floats, is_finite
 
-ALPHA = 1.0  # SonaConfig.lora_alpha, of every tier
 PREFIX = "ewc."
 
 

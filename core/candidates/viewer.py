@@ -19,7 +19,8 @@ WINDOW = 50  # titles of history that strategies use; .8^50 < 1e-4
 class Viewer:
     """`rows` (m,) are snapshot rows of the recent history, oldest first, an episode standing for its series.
 
-    recency: (m,) position decay, latest positive title = 1; taste: (m,) signed preference x time decay;
+    at: (m,) Unix seconds of their latest events; recency: (m,) position decay, latest positive title = 1; taste: (m,)
+    signed preference x time decay;
     trending: (n,) decayed online counts, sum 1; allowed: (n,) bool, what may be recommended at all.
     """
 
@@ -28,6 +29,7 @@ class Viewer:
     context: Context
     now: float
     rows: NDArray
+    at: NDArray
     recency: NDArray
     taste: NDArray
     trending: NDArray
@@ -62,7 +64,7 @@ def view(
     days = np.maximum(now - history["last_at"], 0.0) / DAY_S
     taste = (weights * decay(days)).astype(np.float32)
     trending = normalise_counts(counts, snapshot.popularity)
-    return Viewer(snapshot, state, context, now, rows, recency, taste, trending, allowed)
+    return Viewer(snapshot, state, context, now, rows, history["last_at"], recency, taste, trending, allowed)
 
 
 def normalise_counts(counts: NDArray, prior: NDArray) -> NDArray:

@@ -65,17 +65,22 @@ class Trained:
 
 def prepare(services: Services, snapshot: Snapshot, user_id: str, stored: StoredAdapter | None) -> Prepared:
     """Read the truth about one user and lay it out for training."""
-    state = true_state(services, user_id)
-    seed = zlib.crc32(f"{user_id}\0{state.seq}".encode())
+    return prepare_from(snapshot, true_state(services, user_id), stored, services.settings.adaptation)
+
+
+def prepare_from(
+    snapshot: Snapshot, state: UserState, stored: StoredAdapter | None, settings: AdaptationSettings
+) -> Prepared:
+    """The pure part of `prepare`: deterministic given its arguments."""
+    seed = zlib.crc32(f"{state.user_id}\0{state.seq}".encode())
     space = snapshot.space
     from_seq = stored.folded_upto_seq if stored else 0
     generation = space.generation if space else ""
     nothing = Prepared(
-        user_id, stored, from_seq, state.seq, snapshot.version, generation, seed, None, None, -np.inf, {}
+        state.user_id, stored, from_seq, state.seq, snapshot.version, generation, seed, None, None, -np.inf, {}
     )
     if space is None:
         return nothing
-    settings = services.settings.adaptation
     return learn_from(nothing, ground(space), evidence_of(snapshot, state, settings.history), state, snapshot, settings)
 
 
@@ -87,7 +92,7 @@ def learn_from(
     snapshot: Snapshot,
     settings: AdaptationSettings,
 ) -> Prepared:
-    """The pure part of `prepare`: the tier as training starts from it, and the lesson."""
+    """With the tier as training starts from it, and the lesson."""
     tier = read_tier(prepared.stored, on.space, settings)
     liked = evidence.weights > 0
     new = liked & (evidence.times > tier.learned_at)

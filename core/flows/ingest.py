@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from core.adaptation.trigger import Thresholds
 from core.errors import CorruptData, InvalidInput, StoreUnavailable
 from core.flows.adapt import request_adaptation
-from core.flows.replay import fold_each, rebuild
+from core.flows.replay import fold_each, rebuild, snapshot_in_hand, thresholds_of
 from core.flows.services import Services
 from core.interaction import Event, Interaction, signal_strength, to_record
 from core.profile.codec import decode, encode
 from core.profile.state import UserState
-from core.stores.protocols import Appended, EventLog, Fold, SequencedEvent, StoredState
+from core.snapshot.snapshot import Snapshot
+from core.stores.protocols import Appended, Due, EventLog, Fold, SequencedEvent, StoredState
 from core.telemetry import logger
 
 APPEND_AT_ONCE = 500  # events per transaction: bounds how long one user's row stays locked
@@ -49,14 +51,24 @@ class Ingested:
     rejected: int
 
 
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """What the fold needs beside the events: the snapshot in whose space fast tiers learn (None: they stay as they
+    are), and when an adaptation is to be asked for."""
+
+    snapshot: Snapshot | None = None
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+
 def ingest(services: Services, message: Message, now: float) -> Ingested:
     """Apply one message; delivering it again changes nothing. Raises StoreUnavailable: then deliver it again."""
     new: list[SequencedEvent] = []
     rejected = list(message.rejected)
     state: StoredState | None = None
     adaptation_due = False
+    learning = Learning(snapshot_in_hand(services, now), thresholds_of(services.settings.adaptation))
     for events in _batches(message.events):
-        for appended in _store(services.log, message.user_id, events, rejected):
+        for appended in _store(services.log, message.user_id, events, learning, rejected):
             new += appended.new
             state, adaptation_due = appended.state, appended.adaptation_due
     for item in rejected:
@@ -71,39 +83,48 @@ def ingest(services: Services, message: Message, now: float) -> Ingested:
     return Ingested(len(new), total - len(new) - len(rejected), len(rejected))
 
 
-def _store(events_log: EventLog, user_id: str, events: Sequence[Event], rejected: list[Rejected]) -> Iterator[Appended]:
+def _store(
+    events_log: EventLog, user_id: str, events: Sequence[Event], learning: Learning, rejected: list[Rejected]
+) -> Iterator[Appended]:
     """Append together, or one by one when the store refuses some: those go to `rejected`."""
     try:
-        yield append(events_log, user_id, events)
+        yield append(events_log, user_id, events, learning)
     except InvalidInput as error:
         if len(events) == 1:
             rejected.append(Rejected(str(error), json.dumps(to_record(events[0])).encode()))
             return
         for event in events:
-            yield from _store(events_log, user_id, [event], rejected)
+            yield from _store(events_log, user_id, [event], learning, rejected)
 
 
-def append(events_log: EventLog, user_id: str, events: Sequence[Event]) -> Appended:
+def append(events_log: EventLog, user_id: str, events: Sequence[Event], learning: Learning | None = None) -> Appended:
     """Store the new ones of `events` together with the state they lead to; a corrupt state is rebuilt from the log."""
+    learning = learning or Learning()
     try:
-        return events_log.append(user_id, events, fold_blob(user_id))
+        return events_log.append(user_id, events, *fold_blob(user_id, learning))
     except CorruptData as error:
         log.error("user state rebuilt from the log", reason=str(error))
         stored = events_log.load_state(user_id)
-        rebuilt = rebuild(events_log, user_id, stored.seq if stored else 0)
-        return events_log.append(user_id, events, fold_blob(user_id, rebuilt))
+        upto_seq = stored.seq if stored else 0
+        rebuilt = rebuild(events_log, user_id, upto_seq, learning.snapshot, learning.thresholds)
+        return events_log.append(user_id, events, *fold_blob(user_id, learning, rebuilt))
 
 
-def fold_blob(user_id: str, rebuilt: UserState | None = None) -> Fold:
-    """Decode, fold, encode. `rebuilt` stands in for a state before that cannot be decoded."""
+def fold_blob(user_id: str, learning: Learning, rebuilt: UserState | None = None) -> tuple[Fold, Due]:
+    """Decode, fold, encode; and whether one of the events folded asked for an adaptation. `rebuilt` stands in for a
+    state before that cannot be decoded."""
+    asked = False
 
     def apply(before: StoredState | None, new: Sequence[SequencedEvent]) -> bytes:
+        nonlocal asked
         state = rebuilt or (decode(user_id, before.blob) if before else UserState(user_id))
         if state.seq != (before.seq if before else 0):
             raise CorruptData("a user state does not match its place in the log")
-        return encode(fold_each(state, new))
+        folded = fold_each(state, new, learning.snapshot, learning.thresholds)
+        asked = folded.pending.asked_seq > state.seq
+        return encode(folded)
 
-    return apply
+    return apply, lambda blob: asked
 
 
 def count_popularity(services: Services, new: Sequence[SequencedEvent], now: float) -> None:

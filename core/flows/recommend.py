@@ -1,4 +1,4 @@
-"""The story of a request: load the viewer, let strategies propose, fuse, rule out, diversify, explain, answer."""
+"""The story of a request: load the viewer, let strategies propose, fuse, boost by the adapter, diversify, explain."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
 
+import numpy as np
 from numpy.typing import NDArray
 
+from core.adaptation import codec
+from core.adaptation.codec import UserAdapter
 from core.candidates.cold_start import cold_start, cold_start_share
 from core.candidates.collaborative import collaborative
 from core.candidates.content import content
@@ -21,6 +24,7 @@ from core.flows.impressions import publish_impressions
 from core.flows.services import Services
 from core.profile.codec import decode
 from core.profile.state import UserState, fold
+from core.ranking.adapter_boost import PART, boost
 from core.ranking.diversity import diversify
 from core.ranking.explain import explain
 from core.ranking.fusion import PRESETS, Fused, fuse_rrf, fuse_scores
@@ -37,11 +41,13 @@ STRATEGIES = {
 }
 DIVERSITY_POOL = 3  # MMR chooses among this many times the limit, and at least...
 MIN_DIVERSITY_POOL = 60  # ...this many
+BOOST_POOL = 4  # of so many times as many titles the adapter changes the order: further ones it hardly lifts that far
 
 
 @dataclass(frozen=True, slots=True)
 class Recommended:
-    """One title of an answer. `parts` are the strategies' shares of `score`, which lies in [0, 1]."""
+    """One title of an answer. `parts` are the strategies' shares of `score`, which lies in [0, 1], and what the adapter
+    added or took; `strategy` gave the largest share."""
 
     row: int
     content_id: str
@@ -74,9 +80,9 @@ class Answer:
 def recommend(services: Services, query: Query, now: float) -> Answer:
     """Recommendations for one user. Raises StoreUnavailable only when no snapshot has ever been loaded."""
     snapshot, degraded = services.snapshot(now)
-    state, state_degraded = load_state(services, query)
+    state, adapter, state_degraded = load_viewer(services, query)
     counts, counts_degraded = services.trending.counts(snapshot, now)
-    ranked = rank(snapshot, state, counts, query, services.settings.ranking, now)
+    ranked = rank(snapshot, state, counts, query, services.settings.ranking, now, adapter)
     names = tuple(dict.fromkeys(degraded + state_degraded + counts_degraded + ranked.degraded))
     answer = Answer(uuid4().hex, query.user_id, ranked.items, snapshot.version, state.seq, now, names)
     if services.settings.impressions:
@@ -84,33 +90,50 @@ def recommend(services: Services, query: Query, now: float) -> Answer:
     return answer
 
 
-def load_state(services: Services, query: Query) -> tuple[UserState, tuple[str, ...]]:
-    """The user's state with the caller's own recent events folded in; a lost state is a cold start that says so."""
+def load_viewer(services: Services, query: Query) -> tuple[UserState, UserAdapter | None, tuple[str, ...]]:
+    """The user's state, with the caller's own recent events folded in, and adapter, in one round trip.
+
+    A lost state is a cold start that says so; a damaged adapter is left out and named.
+    """
     try:
-        stored, degraded = services.states.load(query.user_id)
+        stored, tier, degraded = services.states.load_with_adapter(query.user_id)
     except StoreUnavailable:
-        stored, degraded = None, ("user_state",)
+        stored, tier, degraded = None, None, ("user_state",)
     try:
         state = decode(query.user_id, stored.blob) if stored else UserState(query.user_id)
     except CorruptData:  # the next event rebuilds it from the log
         state, degraded = UserState(query.user_id), (*degraded, "user_state")
+    try:
+        adapter = codec.decode(tier.blob) if tier else None
+    except CorruptData:  # the next adaptation fits it anew
+        adapter, degraded = None, (*degraded, PART)
     if query.recent_events:
         state = fold(state, enumerate(query.recent_events, state.seq + 1))
-    return state, degraded
+    return state, adapter, degraded
 
 
 def rank(
-    snapshot: Snapshot, state: UserState, counts: NDArray, query: Query, settings: RankingSettings, now: float
+    snapshot: Snapshot,
+    state: UserState,
+    counts: NDArray,
+    query: Query,
+    settings: RankingSettings,
+    now: float,
+    adapter: UserAdapter | None = None,
 ) -> Ranked:
-    """The pure part: everything that decides the order. Evaluation calls exactly this."""
+    """The pure part: everything that decides the order. Evaluation calls exactly this.
+
+    adapter: the user's slow tier; the fast one is part of the state.
+    """
     allowed = allowed_rows(snapshot, state, query.filters, query.exclude, query.exclude_seen, now)
     viewer = view(snapshot, state, query.context, now, counts, allowed, settings.history_decay)
     weights = strategy_weights(settings.preset, viewer.positives)
     gathered = propose(viewer, weights, settings)
-    fused = fuse(gathered, weights, settings)
+    proposed = fuse(gathered, weights, settings)
+    fused, degraded = boost(proposed, viewer, adapter, settings, BOOST_POOL * pool_of(query))
     chosen = choose(viewer, fused, query, settings)
     best = sum(weights.values()) / (settings.rrf_k + 1) if settings.fusion == "rrf" else sum(weights.values())
-    return Ranked(describe(viewer, fused, chosen, best), tuple(gathered.failed), gathered.elapsed_ms)
+    return Ranked(describe(viewer, fused, chosen, best), (*gathered.failed, *degraded), gathered.elapsed_ms)
 
 
 def strategy_weights(preset: str, positives: int) -> dict[str, float]:
@@ -135,9 +158,14 @@ def fuse(gathered: Gathered, weights: dict[str, float], settings: RankingSetting
     return fuse_rrf(gathered.rankings, weights, settings.rrf_k)
 
 
+def pool_of(query: Query) -> int:
+    """How many titles diversity chooses among."""
+    return max(DIVERSITY_POOL * query.limit, MIN_DIVERSITY_POOL)
+
+
 def choose(viewer: Viewer, fused: Fused, query: Query, settings: RankingSettings) -> list[int]:
     """Positions in `fused` of the answer, best first."""
-    pool = max(DIVERSITY_POOL * query.limit, MIN_DIVERSITY_POOL)
+    pool = pool_of(query)
     rows = fused.rows[:pool]
     lambda_ = settings.mmr_lambda if query.mmr_lambda is None else query.mmr_lambda
     cap = 1.0 if query.filters.genres else settings.genre_cap  # whoever asks for a genre wants that genre
@@ -150,10 +178,13 @@ def describe(viewer: Viewer, fused: Fused, chosen: list[int], best: float) -> tu
     """The chosen positions with titles, reasons and score parts as shares of `best`, the highest possible score."""
     snapshot = viewer.snapshot
     rows = fused.rows[chosen].tolist()
-    shares = (fused.parts[:, chosen] / best).round(6)
-    totals = (fused.scores[chosen] / best).round(6).tolist()
-    leading = [fused.names[i] for i in shares.argmax(axis=0)] if chosen else []
-    parts = [{name: part for name, part in zip(fused.names, row, strict=True) if part > 0} for row in shares.T.tolist()]
+    shares = fused.parts[:, chosen] / best
+    proposed = shares[: len(shares) - (PART in fused.names)]  # the adapter's part, if any, is the last
+    if len(proposed) < len(shares):
+        shares[-1] = np.minimum(shares[-1], 1.0 - proposed.sum(axis=0))  # nothing is better than the best
+    shares, totals = shares.round(6), shares.sum(axis=0).round(6).tolist()
+    leading = [fused.names[i] for i in proposed.argmax(axis=0)] if chosen else []
+    parts = [{name: part for name, part in zip(fused.names, row, strict=True) if part} for row in shares.T.tolist()]
     return tuple(
         Recommended(
             row=row,

@@ -5,17 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from core.adaptation.codec import UserAdapter
 from core.candidates.cold_start import cold_start_scores
 from core.candidates.collaborative import collaborative_scores
 from core.candidates.content import content_scores
 from core.candidates.context import context_scores
 from core.candidates.graph import graph_scores
 from core.candidates.viewer import Viewer, view
+from core.config import RankingSettings
 from core.errors import NotFound
-from core.flows.recommend import load_state, strategy_weights
+from core.flows.recommend import load_viewer, strategy_weights
 from core.flows.services import Services
+from core.ranking.adapter_boost import matches
 from core.ranking.query import Query
+
+BOOST = "lora_boost"  # the adapter's component, as the specification names it
 
 SCORES = {
     "collaborative": collaborative_scores,
@@ -28,7 +34,8 @@ SCORES = {
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """`score` in [0, 1] is the sum of `components`, each a strategy's weight times the title's standing there."""
+    """`score` in [0, 1] is the sum of `components`: each strategy's weight times the title's standing there, and what
+    the user's adapter adds or takes, `lora_boost`."""
 
     content_id: str
     score: float
@@ -43,19 +50,22 @@ def score(
     rows = [snapshot.row(content_id) for content_id in content_ids]
     if unknown := [content_id for content_id, row in zip(content_ids, rows, strict=True) if row is None]:
         raise NotFound(f"content {', '.join(unknown[:5])} is not in the catalogue")
-    state, state_degraded = load_state(services, query)
+    state, adapter, state_degraded = load_viewer(services, query)
     counts, counts_degraded = services.trending.counts(snapshot, now)
     everything = np.ones(len(snapshot.keys), bool)
     settings = services.settings.ranking
     viewer = view(snapshot, state, query.context, now, counts, everything, settings.history_decay)
-    scores = score_rows(viewer, np.array(rows, np.int64), settings.preset)
+    scores, boost_degraded = score_rows(viewer, np.array(rows, np.int64), adapter, settings)
     named = tuple(Score(name, *parts) for name, parts in zip(content_ids, scores, strict=True))
-    return named, tuple(dict.fromkeys(degraded + state_degraded + counts_degraded))
+    return named, tuple(dict.fromkeys(degraded + state_degraded + counts_degraded + boost_degraded))
 
 
-def score_rows(viewer: Viewer, rows: np.ndarray, preset: str) -> list[tuple[float, dict[str, float]]]:
-    """(score, components) of each row. A standing is the share of the catalogue that a title beats or ties."""
-    weights = strategy_weights(preset, viewer.positives)
+def score_rows(
+    viewer: Viewer, rows: NDArray, adapter: UserAdapter | None, settings: RankingSettings
+) -> tuple[list[tuple[float, dict[str, float]]], tuple[str, ...]]:
+    """(score, components) of each row, and what is degraded. A standing is the share of the catalogue that a title
+    beats or ties; the adapter bends their sum as it does in a recommendation, and not beyond 1."""
+    weights = strategy_weights(settings.preset, viewer.positives)
     total = sum(weights.values())
     components = {}
     for name, weight in weights.items():
@@ -63,10 +73,12 @@ def score_rows(viewer: Viewer, rows: np.ndarray, preset: str) -> list[tuple[floa
         standing = np.searchsorted(np.sort(values), values[rows], side="right") / len(values)
         # No evidence at all is not a good standing: ties at zero score nothing.
         components[name] = weight / total * np.where(values[rows] > 0, standing, 0.0)
+    proposed = np.sum(list(components.values()), axis=0)
+    match, degraded = matches(viewer, rows, adapter, settings)
+    if match is not None:
+        components[BOOST] = np.minimum(proposed * settings.adapter_strength * match, 1.0 - proposed)
+    scores = np.sum(list(components.values()), axis=0).round(6).tolist()
+    parts = np.stack(list(components.values()), axis=1).round(6).tolist()
     return [
-        (
-            round(float(sum(part[i] for part in components.values())), 6),
-            {name: round(float(part[i]), 6) for name, part in components.items()},
-        )
-        for i in range(len(rows))
-    ]
+        (score, dict(zip(components, row, strict=True))) for score, row in zip(scores, parts, strict=True)
+    ], degraded

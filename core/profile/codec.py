@@ -23,7 +23,7 @@ from core.profile.state import ENTRY, HISTORY_LIMIT, SEEN_LIMIT, TYPES, Pending,
 _MAGIC = b"SUS2"
 _HEAD = struct.Struct(f"<4sIQIIII{len(TYPES)}IIddQ")
 _CHECKED_FROM = 8  # the checksum covers everything after itself
-_FAST = struct.Struct("<HHHIdd")  # generation's length, d, r, updates, gain, baseline
+_FAST = struct.Struct("<HHHId")  # generation's length, d, r, updates, gain
 
 
 def encode(state: UserState) -> bytes:
@@ -73,16 +73,16 @@ def _onboarding(user_id: str, blob: bytes) -> Onboarding:
 
 def _encode_fast(fast: FastTier) -> bytes:
     name, (d, r) = fast.generation.encode(), fast.B.shape
-    return _FAST.pack(len(name), d, r, fast.updates, fast.gain, fast.baseline) + name + fast.B.astype("<f2").tobytes()
+    return _FAST.pack(len(name), d, r, fast.updates, fast.gain) + name + fast.B.astype("<f2").tobytes()
 
 
 def _decode_fast(blob: bytes) -> FastTier:
     """A tier that is not finite is kept as it is: requests refuse it by name, and the next event starts it anew."""
     if len(blob) < _FAST.size:
         raise CorruptData("the fast tier of a user state is too short")
-    length, d, r, updates, gain, baseline = _FAST.unpack_from(blob)
+    length, d, r, updates, gain = _FAST.unpack_from(blob)
     start = _FAST.size + length
     if len(blob) != start + 2 * d * r:
         raise CorruptData(f"the fast tier of a user state has {len(blob)} bytes for {d} x {r} weights")
     weights = np.frombuffer(blob, "<f2", d * r, start).reshape(d, r)
-    return FastTier(blob[_FAST.size : start].decode(), weights, gain, updates, baseline)
+    return FastTier(blob[_FAST.size : start].decode(), weights, gain, updates)

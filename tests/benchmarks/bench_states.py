@@ -15,7 +15,7 @@ import redis
 from core.adaptation.codec import UserAdapter, decode, encode
 from core.adaptation.lora import Lora, delta, fresh
 from core.candidates.viewer import WINDOW
-from core.flows.recommend import load_state
+from core.flows.recommend import load_viewer
 from core.numeric.vectors import unit
 from core.ranking.query import Query
 from core.stores.protocols import StoredAdapter
@@ -65,7 +65,7 @@ def times(world: World, users: list[str], count: int, valkey: redis.Redis) -> li
     rows = [
         row("bare GET of a state", each(lambda user: valkey.get(state_key(user)), users, count), "ms"),
         row("load a state, hot", each(states.load, users, count), "ms"),
-        row("load a state, hot, decoded", each(lambda user: load_state(services, Query(user)), users, count), "ms"),
+        row("load a state, hot, decoded", each(lambda user: load_viewer(services, Query(user)), users, count), "ms"),
         row("load state + adapter, hot", each(states.load_with_adapter, some, count), "ms", 1.0),
         row("load a state, cold, and refill", each(states.load, some, few, before=lose), "ms"),
         row("load state + adapter, cold, and refill", each(states.load_with_adapter, some, few, before=lose), "ms"),

@@ -31,7 +31,7 @@ from tests.benchmarks.world import ROOT, World
 # to the stage that calls what took its place.
 STAGES = {
     "read and validate the body": [("core.api.http", "_read"), ("core.api.http", "_check_body")],
-    "load the state": [("core.flows.recommend", "load_state")],
+    "load the state": [("core.flows.recommend", "load_viewer")],
     "allowed rows": [("core.flows.recommend", "allowed_rows")],
     "view the history": [("core.flows.recommend", "view")],
     "fuse": [("core.flows.recommend", "fuse")],

@@ -45,7 +45,7 @@ def test_replay_gives_the_stored_state_byte_for_byte(services: Services, user: s
         taken = random.Random(len(happened)).randint(1, 90)
         ingest(services, Message(uuid.uuid4().hex, user, tuple(happened[:taken])), NOW)
         happened = happened[taken:]
-    report = replay_user(services, user)
+    report = replay_user(services, user, NOW)
     assert report["equal"] is True
     assert report["events"] == report["stored_seq"] == events + 2
     assert report["stored_bytes"] == len(encode(rebuild(services.log, user)))
@@ -58,11 +58,11 @@ def test_replay_sees_a_state_that_is_not_what_the_log_says(services: Services, u
     forged = rebuild(services.log, user)
     forged = replace(forged, history=forged.history[:1])
     sql.run(lambda c: c.execute("UPDATE user_states SET state = %s WHERE user_id = %s", (encode(forged), user)))
-    assert replay_user(services, user)["equal"] is False
+    assert replay_user(services, user, NOW)["equal"] is False
 
 
 def test_a_user_nobody_knows_replays_to_nothing(services: Services, user: str) -> None:
-    report = replay_user(services, user)
+    report = replay_user(services, user, NOW)
     assert (report["events"], report["stored_seq"], report["equal"]) == (0, 0, True)
 
 

@@ -219,5 +219,5 @@ def test_after_all_that_a_replay_gives_the_state_byte_for_byte(
     for n in range(30):
         push(user, {"content_id": f"title-{n % 9:02d}", "type": ("like", "SKIP", "watch_start")[n % 3]})
         push(user, {"type": "onboarding", "genres": ["crime"]})
-    report = replay_user(deployment, user)
+    report = replay_user(deployment, user, time.time())
     assert (report["equal"], report["events"]) == (True, 60)

@@ -1,0 +1,96 @@
+"""The viewer's adapter at work: fused scores are bent by how well a title answers what the adapter made of the query.
+
+score' = score x (1 + strength x match), match in [-1, 1] (the original's form). Its input varies per request: the
+latest likes, those of the running session counted double, and what the caller has done since.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.adaptation.codec import UserAdapter
+from core.adaptation.fast_tier import FastTier, in_space
+from core.adaptation.lora import Lora, delta
+from core.adaptation.query import RECENT, query_vector, recency_weights
+from core.adaptation.slow_tier import applied, carried_adapter
+from core.adaptation.space import Space
+from core.candidates.viewer import Viewer
+from core.config import RankingSettings
+from core.numeric.vectors import Floats
+from core.profile.session import current_session
+from core.ranking.fusion import Fused
+
+PART = "adapter"
+Degraded = tuple[str, ...]
+
+
+def boost(
+    fused: Fused, viewer: Viewer, adapter: UserAdapter | None, settings: RankingSettings, reach: int
+) -> tuple[Fused, Degraded]:
+    """The first `reach` of the fused titles in their new order, with what the adapter gave or took as one more part.
+
+    ("adapter",) when there are weights that cannot be applied: not finite, or of a generation from which no transfer
+    leads into this one. Nothing changes where the adapters are silent: no like yet, or no tier switched on.
+    """
+    match, degraded = matches(viewer, fused.rows[:reach], adapter, settings)
+    if match is None:
+        return fused, degraded
+    gained = fused.scores[:reach] * (settings.adapter_strength * match)
+    scores = fused.scores[:reach] + gained
+    order = np.argsort(-scores, kind="stable")
+    parts = np.concatenate([fused.parts[:, :reach], gained[None]])[:, order]
+    return Fused(fused.rows[:reach][order], scores[order], parts, (*fused.names, PART)), degraded
+
+
+def matches(
+    viewer: Viewer, rows: NDArray, adapter: UserAdapter | None, settings: RankingSettings
+) -> tuple[NDArray | None, Degraded]:
+    """(m,) match of each row in [-1, 1], or None where the adapters are silent; and ("adapter",) as for `boost`.
+
+    match = delta(q) . target / typical length of a target, cut at 1: against the longest target, which is three to
+    twelve times the typical one, hardly anything would move.
+    """
+    space = viewer.snapshot.space
+    if space is None:
+        return None, (PART,) if adapter is not None and settings.slow_tier else ()
+    tiers, degraded = _tiers(space, adapter, viewer.state.fast, settings)
+    q = request_query(space, viewer)
+    if not tiers or not len(rows) or not q.any():
+        return None, degraded
+    change = np.sum([delta(tier, q) for tier in tiers], axis=0)
+    if not np.isfinite(change).all():
+        return None, (PART,)
+    return np.clip(space.targets[rows] @ (change / typical_length(space)), -1.0, 1.0), degraded
+
+
+def request_query(space: Space, viewer: Viewer) -> Floats:
+    """(d,) unit query of this request; zeros for a viewer who has liked nothing yet."""
+    liked = np.flatnonzero(viewer.recency > 0)[-RECENT:]
+    session = current_session(viewer.state.history, viewer.now)
+    in_session = int(np.count_nonzero(viewer.at[liked] >= session.started_at)) if session.size else 0
+    return query_vector(space, viewer.rows[liked], recency_weights(len(liked), in_session))
+
+
+@lru_cache(maxsize=2)  # the active snapshot's space and the one before it
+def typical_length(space: Space) -> np.float32:
+    """Median length of the targets that are known."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", space.targets, space.targets))
+    known = lengths[lengths > 0]
+    return np.float32(np.median(known)) if len(known) else np.float32(1.0)
+
+
+def _tiers(
+    space: Space, adapter: UserAdapter | None, fast: FastTier | None, settings: RankingSettings
+) -> tuple[tuple[Lora, ...], Degraded]:
+    """The tiers that are switched on and live in this space, and ("adapter",) when one had to be left out."""
+    slow = adapter if settings.slow_tier else None
+    quick = fast if settings.fast_tier and fast is not None and fast.useful else None
+    lost = slow is not None and carried_adapter(slow, space) is None
+    if quick is not None and quick.generation != space.generation:
+        quick = in_space(quick, space)
+        lost |= not quick.useful
+    tiers = applied(space, slow, quick)
+    return tiers if settings.base_tier else tiers[1:], (PART,) if lost else ()
