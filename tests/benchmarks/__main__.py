@@ -17,6 +17,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
 from tests.benchmarks import (
     bench_attention,
     bench_cold_start,
@@ -56,6 +58,7 @@ def measure(names: list[str], quick: bool, home: Path) -> dict[str, list[dict[st
     """Rows by benchmark; the tables are printed as they come."""
     found: dict[str, list[dict[str, Any]]] = {}
     with ExitStack() as servers:
+        servers.enter_context(threadpool_limits(limits=1))  # as in the functions
         world = servers.enter_context(opened(home, progress)) if set(names) & set(WITH_WORLD) else None
         for name in names:
             began = time.monotonic()

@@ -35,7 +35,8 @@ def run(world: World, quick: bool, progress: Callable[[str], None]) -> list[Row]
     start(world, cache)  # fills the cache, and compiles what was never imported
     for number in range(2 if quick else 10):
         progress(f"cold start: {number}")
-        times["hello"].append(start(world, cache, hello=True))
+        if not quick or not times["hello"]:
+            times["hello"].append(start(world, cache, hello=True))
         times["cached"].append(start(world, cache))
         shutil.rmtree(cache)
         times["downloaded"].append(start(world, cache))

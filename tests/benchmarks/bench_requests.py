@@ -41,7 +41,7 @@ def run(world: World, quick: bool, progress: Callable[[str], None]) -> list[Row]
     for form in FORMS:
         if not quick or form.name in QUICK:
             progress(f"requests: {form.name}")
-            rows += compare(world, form, rounds=3 if quick else 6, seconds=1.0 if quick else 2.0)
+            rows += compare(world, form, rounds=3 if quick else 6, seconds=0.8 if quick else 2.0)
     progress("requests: where the time goes")
     return rows + stage_rows(world, 300 if quick else 1500)
 
