@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,8 @@ LEEWAY_S = 10.0  # clocks of well-kept machines differ by less
 KEYS_LIVE_S = 3600.0  # providers publish the next key days ahead; an unknown one is looked up at once
 KEYS_TIMEOUT_S = 2.0
 MAX_TOKEN_BYTES = 8192  # longer than any header a load balancer lets through
+PROVEN_LIVE_S = 300.0  # a verified token is not verified again for so long: a key that is withdrawn counts until then
+PROVEN_TOKENS = 4096
 
 
 class Headers(Protocol):
@@ -40,9 +43,20 @@ class Identity:
     roles: frozenset[str] = frozenset()
 
 
+_PROVEN: dict[tuple[str, AuthSettings], tuple[float, Identity]] = {}  # valid until (Unix seconds), who
+
+
 def authenticate(headers: Headers, settings: Settings) -> Identity:
     """The identity in the bearer token. Raises Unauthenticated, or StoreUnavailable without the issuer's keys."""
     token = _bearer(headers)
+    until, identity = _PROVEN.get((token, settings.auth), (0.0, None))
+    if identity is None or time.time() >= until:
+        identity = _prove(token, settings)
+    return identity
+
+
+def _prove(token: str, settings: Settings) -> Identity:
+    """Check the signature and the claims, and keep the result for a while."""
     algorithm, key_id = _header(token.partition(".")[0])
     auth = settings.auth
     if algorithm == "HS256" and settings.edition == LAPTOP and auth.local_secret_file:
@@ -52,7 +66,11 @@ def authenticate(headers: Headers, settings: Settings) -> Identity:
         claims = _verify(token, key, [algorithm], auth.audience, auth.issuer)
     else:
         raise Unauthenticated("no accepted issuer signs such tokens")
-    return Identity(_subject(claims), _roles(claims))
+    identity = Identity(_subject(claims), _roles(claims))
+    if len(_PROVEN) >= PROVEN_TOKENS:
+        _PROVEN.clear()
+    _PROVEN[token, auth] = (min(float(claims["exp"]), time.time() + PROVEN_LIVE_S), identity)
+    return identity
 
 
 def acting_for(identity: Identity, user_id: str | None, auth: AuthSettings) -> str:

@@ -42,5 +42,9 @@ def collaborative(viewer: Viewer, pool: int) -> Ranking:
 
 def z_scores(scores: NDArray) -> NDArray:
     """Zero mean, unit variance; a constant vector becomes zeros."""
-    deviation = float(scores.std())
-    return (scores - scores.mean()) / deviation if deviation > 0 else np.zeros_like(scores)
+    centred = scores - scores.sum() / len(scores)
+    squares = float(centred @ centred)
+    if squares <= 0:
+        return np.zeros_like(scores)
+    centred *= (len(scores) / squares) ** 0.5
+    return centred

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.candidates.gather import Ranking, top
 from core.candidates.viewer import Viewer
-from core.profile.session import binged_series
+from core.profile.session import BINGE_WINDOW_S, binged_series
 from core.snapshot.snapshot import Snapshot
 
 DAYPARTS = ("night", "morning", "afternoon", "evening")  # six hours each from midnight
@@ -40,28 +42,54 @@ def daypart(time_of_day: str | None, now: float) -> int:
 
 def context_scores(viewer: Viewer) -> NDArray:
     """(n,) positive for every title, so that this strategy can fill any answer that the catalogue allows."""
-    snapshot, context = viewer.snapshot, viewer.context
-    scores = viewer.trending + np.float32(1e-9)  # a title nobody watched still ranks, last
-    popular = snapshot.popularity_all
-    base = popular / max(float(popular.sum()), 1e-9)
-    scores = scores * _lift(snapshot.dayparts[daypart(context.time_of_day, viewer.now)], base)
-    weekend = datetime.fromtimestamp(viewer.now, UTC).weekday() >= 5
-    scores *= _lift(snapshot.weekend[int(weekend)], base)
-    if context.device in snapshot.vocabulary.devices:
-        scores *= _lift(snapshot.devices[snapshot.vocabulary.devices.index(context.device)], base)
-        scores *= _runtime_lift(snapshot.attributes["runtime"], context.device)
+    context = viewer.context
     wanted = MOOD_GENRES.get(context.mood or "", ())
     wanted += tuple(genre for company in context.viewing_with for genre in COMPANY_GENRES.get(company, ()))
-    if wanted:
-        scores *= np.where(snapshot.attributes["genres"] & genre_mask(snapshot, wanted), MOOD_LIFT, 1.0)
-    return scores * _binge_lift(viewer)
+    weekend = datetime.fromtimestamp(viewer.now, UTC).weekday() >= 5
+    circumstances = (daypart(context.time_of_day, viewer.now), weekend, context.device, frozenset(wanted))
+    scores = viewer.trending + np.float32(1e-9)  # a title nobody watched still ranks, last
+    scores *= _lifts(viewer.snapshot, circumstances)
+    series = _binged(viewer)
+    if series >= 0:
+        scores[viewer.snapshot.attributes["parent"] == series] *= BINGE_LIFT
+    return scores
 
 
 def context(viewer: Viewer, pool: int) -> Ranking:
     return top(context_scores(viewer), viewer.allowed, pool)
 
 
-def genre_mask(snapshot: Snapshot, genres: tuple[str, ...]) -> np.uint32:
+Circumstances = tuple[int, bool, str | None, frozenset[str]]  # daypart, weekend, device, genres that suit
+
+# They do not change within a snapshot, and there are few; a snapshot takes its lifts with it.
+_LIFTS: WeakKeyDictionary[Snapshot, dict[Circumstances, NDArray]] = WeakKeyDictionary()
+LIFTS_PER_SNAPSHOT = 64
+
+
+def _lifts(snapshot: Snapshot, circumstances: Circumstances) -> NDArray:
+    """(n,) float32: the product of all lifts but the viewer's own."""
+    kept = _LIFTS.setdefault(snapshot, {})
+    if circumstances not in kept:
+        if len(kept) >= LIFTS_PER_SNAPSHOT:
+            kept.clear()
+        kept[circumstances] = _lift_all(snapshot, circumstances)
+    return kept[circumstances]
+
+
+def _lift_all(snapshot: Snapshot, circumstances: Circumstances) -> NDArray:
+    part, weekend, device, wanted = circumstances
+    popular = snapshot.popularity_all
+    base = popular / max(float(popular.sum()), 1e-9)
+    lifts = _lift(snapshot.dayparts[part], base) * _lift(snapshot.weekend[int(weekend)], base)
+    if device in snapshot.vocabulary.devices:
+        lifts *= _lift(snapshot.devices[snapshot.vocabulary.devices.index(device)], base)
+        lifts *= _runtime_lift(snapshot.attributes["runtime"], device)
+    if wanted:
+        lifts *= np.where(snapshot.attributes["genres"] & genre_mask(snapshot, wanted), MOOD_LIFT, 1.0)
+    return lifts.astype(np.float32)
+
+
+def genre_mask(snapshot: Snapshot, genres: Iterable[str]) -> np.uint32:
     """Bits of the genres that the snapshot knows."""
     known = snapshot.vocabulary.genres
     return np.uint32(sum(1 << known.index(genre) for genre in set(genres) if genre in known))
@@ -79,11 +107,11 @@ def _runtime_lift(runtime: NDArray, device: str) -> NDArray:
     return np.where(runtime > LONG_MINUTES, 1.1, 1.0) if device == "tv" else np.ones(len(runtime))
 
 
-def _binge_lift(viewer: Viewer) -> NDArray:
+def _binged(viewer: Viewer) -> int:
+    """Row of the series that is being binged, -1 without one."""
     history = viewer.state.history[-20:]
+    if not len(history) or history["last_at"][-1] <= viewer.now - BINGE_WINDOW_S:
+        return -1
     rows = viewer.snapshot.rows(history["key"])
     parents = np.where(rows >= 0, viewer.snapshot.attributes["parent"][rows], -1)
-    series = binged_series(history, parents, viewer.now)
-    if series < 0:
-        return np.ones(len(viewer.allowed))
-    return np.where(viewer.snapshot.attributes["parent"] == series, BINGE_LIFT, 1.0)
+    return binged_series(history, parents, viewer.now)

@@ -32,14 +32,17 @@ class Gathered:
 
 def top(scores: NDArray, allowed: NDArray, k: int) -> Ranking:
     """The k best allowed rows with a positive finite score, best first; ties by row, so that answers are repeatable."""
-    usable = np.where(allowed & np.isfinite(scores), scores, 0.0)
-    rows = np.flatnonzero(usable > 0)
+    rows = np.flatnonzero((scores > 0) & allowed)
+    values = scores[rows]
+    if not np.isfinite(values).all():
+        rows = rows[np.isfinite(values)]
+        values = scores[rows]
     if len(rows) > k:
-        part = np.argpartition(-usable[rows], k)[:k]
-        rows = rows[part]
-    order = np.lexsort((rows, -usable[rows]))
-    rows = rows[order]
-    return Ranking(rows, usable[rows])
+        part = np.argpartition(-values, k)[:k]
+        part.sort()
+        rows, values = rows[part], values[part]
+    order = np.argsort(-values, kind="stable")
+    return Ranking(rows[order], values[order])
 
 
 def gather(strategies: Mapping[str, Callable[[V], Ranking]], viewer: V, deadline_ms: float) -> Gathered:

@@ -40,25 +40,25 @@ def genre_affinity(affinity: float, observed: float) -> float:
     return (1 - GENRE_SMOOTHING) * affinity + GENRE_SMOOTHING * observed
 
 
+# By flags: looking up costs a tenth of comparing bit by bit, and most histories are short.
+_ALL_FACTS = range(2 * max(Fact))
+_ACTED = np.array([0.3 if facts & Fact.STARTED else 0.2 if facts & Fact.CLICKED else 0.0 for facts in _ALL_FACTS])
+_SKIPPED = np.array([bool(facts & Fact.SKIPPED) for facts in _ALL_FACTS])
+_AGAIN = np.array([0.2 if facts & Fact.REWATCHED else 0.0 for facts in _ALL_FACTS])
+
+
 def preference_weights(history: NDArray) -> NDArray:
     """(n,) float32 in [-1, 1]: what each title of a history says about taste; 0 says nothing.
 
     An opinion decides alone (three stars are neutral, four already full approval: people rate what they chose to
     watch); otherwise progress, then a start, a click, and a skip, which is weak and negative.
     """
-    flags = history["flags"]
-    progress = history["progress"]
-    implicit = np.select(
-        [progress >= 0.9, progress > 0, (flags & Fact.STARTED) != 0, (flags & Fact.CLICKED) != 0],
-        [1.0, 0.8 * progress, 0.3, 0.2],
-        0.0,
-    )
-    skipped = ((flags & Fact.SKIPPED) != 0) & (progress < 0.5)
-    implicit = np.where(skipped, -0.3, implicit)
-    opinion = np.clip(np.nan_to_num(history["stars"], nan=3.0) - 3.0, -1.0, 1.0)
-    weights = np.where(np.isnan(history["stars"]), implicit, opinion)
-    rewatched = ((flags & Fact.REWATCHED) != 0) & (weights > 0)
-    return np.minimum(weights + 0.2 * rewatched, 1.0).astype(np.float32)
+    facts, progress, stars = history["flags"] & (len(_ACTED) - 1), history["progress"], history["stars"]
+    implicit = np.where(progress > 0, np.where(progress >= 0.9, 1.0, 0.8 * progress), _ACTED[facts])
+    implicit[_SKIPPED[facts] & (progress < 0.5)] = -0.3
+    weights = np.where(np.isnan(stars), implicit, np.minimum(np.maximum(stars - 3.0, -1.0), 1.0))
+    weights += _AGAIN[facts] * (weights > 0)
+    return np.minimum(weights, 1.0).astype(np.float32)
 
 
 def preference_vector(history: NDArray, vectors: NDArray, now: float) -> NDArray:

@@ -29,21 +29,22 @@ def diversify(
     value = (lambda_ / top if top > 0 else 0.0) * relevance  # -inf once chosen
     vectors = np.ascontiguousarray(vectors, np.float32)
     similarity = (1 - lambda_) * (vectors @ vectors.T)
-    redundancy = np.zeros(len(value))
-    capped = np.zeros(len(value))  # -inf for the genres that are full
+    redundancy = np.zeros(len(value), np.float32)
+    free = value.copy()  # -inf too for the genres that are full
     per_genre = max(1, math.ceil(genre_cap * limit))
     counts = [0] * 256
+    codes = genres.tolist()
     chosen: list[int] = []
     while len(chosen) < count:
-        score = value - redundancy
-        best = int((score + capped).argmax())
-        if capped[best] or value[best] == -np.inf:  # only full genres are left
-            best = int(score.argmax())
+        score = free - redundancy
+        best = int(score.argmax())
+        if score[best] == -np.inf:  # only full genres are left
+            best = int((value - redundancy).argmax())
         chosen.append(best)
-        value[best] = -np.inf
-        genre = int(genres[best])
+        value[best] = free[best] = -np.inf
+        genre = codes[best]
         counts[genre] += genre != UNKNOWN_GENRE
         if counts[genre] == per_genre:
-            capped[genres == genre] = -np.inf
+            free[genres == genre] = -np.inf
         np.maximum(redundancy, similarity[best], out=redundancy)
     return chosen

@@ -76,14 +76,24 @@ def _anchors(
     """For each of `rows` the history rows that carried its score, strongest first, in one pass over their lists."""
     place = np.full(len(viewer.allowed), -1, np.int32)
     place[rows] = np.arange(len(rows))
-    carried = np.zeros((len(rows), len(viewer.rows)))
+    m = len(viewer.rows)
+    carried = np.zeros(len(rows) * m)
     for neighbours in lists:
-        hit = place[neighbours.index[viewer.rows]]  # (m, K) position in `rows`, -1 for all other titles
-        history, neighbour = np.nonzero(hit >= 0)
+        hit = place[neighbours.index[viewer.rows]].ravel()  # (m K,) position in `rows`, -1 for all other titles
+        found = np.flatnonzero(hit >= 0)
+        history, neighbour = np.divmod(found, neighbours.index.shape[1])
         value = neighbours.weight[viewer.rows[history], neighbour] * weights[history]
-        np.add.at(carried, (hit[history, neighbour], history), value)
-    order = np.argsort(-carried, axis=1, kind="stable")[:, :most]
-    return {row: [int(viewer.rows[i]) for i in order[n] if carried[n, i] > 0] for n, row in enumerate(rows)}
+        carried += np.bincount(hit[found] * m + history, value, minlength=len(carried))
+    anchors: list[list[int]] = [[] for _ in rows]
+    by_row = carried.reshape(len(rows), m)
+    for _ in range(min(most, m)):
+        best = by_row.argmax(axis=1)
+        strength = by_row[np.arange(len(rows)), best]
+        by_row[np.arange(len(rows)), best] = 0.0
+        for found_rows, anchor, carries in zip(anchors, viewer.rows[best].tolist(), strength.tolist(), strict=True):
+            if carries > 0:
+                found_rows.append(anchor)
+    return dict(zip(rows, anchors, strict=True))
 
 
 def _circumstance(viewer: Viewer, row: int, strategy: str) -> str:

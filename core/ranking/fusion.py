@@ -42,10 +42,13 @@ def _fuse(rankings: Mapping[str, Ranking], weights: Mapping[str, float], values:
     names = tuple(name for name in rankings if weights.get(name, 0.0) > 0 and len(rankings[name].rows))
     if not names:
         return Fused(np.empty(0, np.int64), np.empty(0), np.empty((0, 0)), ())
-    rows = np.unique(np.concatenate([rankings[name].rows for name in names]))
+    together = np.concatenate([rankings[name].rows for name in names])
+    rows = np.sort(together)
+    rows = rows[np.diff(rows, prepend=-1) > 0]
+    columns = np.split(np.searchsorted(rows, together), np.cumsum([len(rankings[name].rows) for name in names])[:-1])
     parts = np.zeros((len(names), len(rows)))
     for i, name in enumerate(names):
-        parts[i, np.searchsorted(rows, rankings[name].rows)] = weights[name] * values[name]
+        parts[i, columns[i]] = weights[name] * values[name]
     scores = parts.sum(axis=0)
-    order = np.lexsort((rows, -scores))
+    order = np.argsort(-scores, kind="stable")  # ties by row
     return Fused(rows[order], scores[order], parts[:, order], names)
