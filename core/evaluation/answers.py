@@ -10,6 +10,7 @@ from functools import partial
 from numpy.typing import NDArray
 
 from core.evaluation import peers, serving
+from core.evaluation.histories import Histories
 from core.evaluation.peers import Peer
 from core.evaluation.serving import Variant
 from core.evaluation.splits import Split
@@ -32,11 +33,8 @@ class Answers:
     seconds: dict[str, float] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     degraded: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    histories: serving.Histories = field(init=False)
     variants: list[str] = field(default_factory=list)  # the systems that are configurations of the serving flow
-
-    def __post_init__(self) -> None:
-        self.histories = serving.Histories(self.split)
+    histories: dict[serving.Reshape | None, Histories] = field(default_factory=dict)  # shared among variants
 
     def serve(self, name: str, variant: Variant, snapshot: Snapshot, cold: bool, progress: Progress) -> None:
         """Run one configuration of the serving flow; `cold`: on the cold-item cases too."""
@@ -50,7 +48,9 @@ class Answers:
 
         progress(name, 0, total)
         self.variants.append(name)
-        ask = partial(serving.recommend, variant, self.split, snapshot, histories=self.histories, advance=advance)
+        served = serving.reshaped(snapshot, variant.space)
+        users = self.histories.setdefault(variant.space, Histories(self.split, served))
+        ask = partial(serving.recommend, variant, self.split, served, histories=users, advance=advance)
         shown = ask(self.split.cases)
         self.lists[name] = shown.lists
         if cold:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +13,7 @@ from core.config import RankingSettings
 from core.errors import InvalidInput
 from core.evaluation import legacy, peers, serving
 from core.evaluation.answers import Answers, FitPeer, Progress
+from core.evaluation.controls import constant_input, plain_fold_in
 from core.evaluation.dataset import load
 from core.evaluation.describe import describe
 from core.evaluation.hybrid import fit_hybrid
@@ -30,6 +31,15 @@ VARIANTS: dict[str, Callable[[Variant], Variant]] = {
     "sona, fusion by ranks": lambda default: default.with_ranking(fusion="rrf"),
     "sona, fusion by scores": lambda default: default.with_ranking(fusion="scores"),
     "sona, no diversity": lambda default: default.with_ranking(mmr_lambda=1.0, genre_cap=1.0),
+    "sona, no adapters": lambda default: default.with_ranking(base_tier=False, slow_tier=False, fast_tier=False),
+    "sona, base tier only": lambda default: default.with_ranking(base_tier=True, slow_tier=False, fast_tier=False),
+    "sona, fast tier only": lambda default: default.with_ranking(base_tier=False, slow_tier=False, fast_tier=True),
+    "sona, slow tier only": lambda default: default.with_ranking(base_tier=False, slow_tier=True, fast_tier=False),
+    "sona, all tiers": lambda default: default.with_ranking(base_tier=True, slow_tier=True, fast_tier=True),
+    "sona, plain fold-in": lambda default: replace(
+        default.with_ranking(base_tier=True, slow_tier=False, fast_tier=False), space=plain_fold_in
+    ),
+    "sona, a vector per user": lambda default: replace(default, space=constant_input),
 }
 PEERS: dict[str, FitPeer] = {
     "popularity": lambda at, earlier: peers.Popularity(peers.fit_counts(at)),

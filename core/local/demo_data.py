@@ -1,17 +1,24 @@
-"""Fill an empty laptop edition: the demo catalogue, its simulated audience, and a first snapshot."""
+"""Fill an empty laptop edition: the demo catalogue, its simulated audience, and what the jobs make of them."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from core.catalog import Title
 from core.config import Settings
+from core.flows.adapt_users import adapt_users
+from core.flows.embed_catalog import embed_if_possible
 from core.flows.ingest import append
+from core.flows.publish_encoder import ensure_encoder
 from core.flows.publish_snapshot import publish_snapshot
+from core.flows.services import Services
+from core.flows.train_base import train_base
 from core.interaction import Event
 from core.local.demo import demo_titles
 from core.local.simulator import Simulated, simulate
@@ -31,13 +38,28 @@ def load_demo(settings: Settings, marker: Path, progress: Callable[[str], None])
     titles = list(demo_titles())
     progress(f"loading {len(titles)} titles")
     services.catalog.upsert(titles)
-    audience = simulate(titles, np.random.default_rng(SEED), until=state["until"])
+    with ThreadPoolExecutor(1) as beside:  # the encoder computes while the history waits for the database
+        embedding = beside.submit(_embed, services, progress)
+        _load_history(services, titles, state["until"], progress)
+        embedding.result()
+    train_base(services, state["until"], progress)
+    publish_snapshot(services, state["until"], activate_it=True, progress=progress)
+    progress("adapting the simulated viewers")
+    adapt_users(services, 0, 1, time.time)
+    marker.write_text(json.dumps({**state, "loaded": True}))
+
+
+def _embed(services: Services, progress: Callable[[str], None]) -> None:
+    ensure_encoder(services)
+    embed_if_possible(services, progress)
+
+
+def _load_history(services: Services, titles: list[Title], until: float, progress: Callable[[str], None]) -> None:
+    audience = simulate(titles, np.random.default_rng(SEED), until=until)
     for number, (user_id, events) in enumerate(_by_viewer(audience)):
         if number % REPORT_EVERY == 0:
             progress(f"loading the history of simulated viewers: {number} of {len(audience.viewers)}")
         append(services.log, user_id, events)
-    publish_snapshot(services, state["until"], activate_it=True, progress=progress)
-    marker.write_text(json.dumps({**state, "loaded": True}))
 
 
 def _by_viewer(audience: Simulated) -> Iterator[tuple[str, list[Event]]]:

@@ -72,8 +72,10 @@ def tell(home: Path, port: int, console: Console) -> int:
         url = str(supervisor.read_state(home)["url"])
         console.print(f"[bold]SONA serves on {url}[/bold] after {time.monotonic() - began:.1f} s\n")
         secret = home / "secret"
+        nadia = Client(url, secret, "nadia")
         learned = [
-            _known_viewer(Client(url, secret, "nadia"), console),
+            _known_viewer(nadia, console),
+            _adapter_at_work(nadia, console),
             _new_viewer(Client(url, secret, f"guest-{int(time.time())}"), console),
         ]
     finally:
@@ -99,6 +101,33 @@ def _known_viewer(client: Client, console: Console) -> bool:
     ]
     gone = {event["content_id"] for event in events}
     return _interact(client, events, lambda rows: not gone & _ids(rows), before, console)
+
+
+def _adapter_at_work(client: Client, console: Console) -> bool:
+    """What the viewer's own low-rank weights add to and take from scores, before and after they are trained anew."""
+    before = client.recommendations()
+    trained = client.post("/api/v1/lora/train", {"force": True})
+    after = client.recommendations()
+    stats = client.post("/api/v1/adapter/stats", {})
+    latest, fast = stats["adaptations"][0], stats["fast_tier"]
+    likes, took = trained["events_used"], trained["duration_ms"]
+    losses = f"loss {_loss(latest, 'before')} -> {_loss(latest, 'after')}"
+    console.print(
+        f"\n{client.user_id}'s adapter is trained on {likes} likes in {took:.0f} ms, [bold]{latest['verdict']}[/bold]"
+        f" by what was held back ({losses}); version {stats['adapter_version']}, {stats['hot_bytes']} bytes hot"
+    )
+    if fast:
+        console.print(
+            f"The fast tier has learned from {fast['updates']} events, gain {fast['gain']:+.4f} nats per event: "
+            f"{'applied' if fast['useful'] else 'not applied until it foretells'}"
+        )
+    _print(console, "What the adapter adds and takes", after, before, adapter=True)
+    return bool(latest["verdict"] in ("accepted", "rolled_back"))
+
+
+def _loss(adaptation: dict[str, Any], when: str) -> str:
+    value = adaptation["metrics"].get(f"held_back_{when}")
+    return "?" if value is None else f"{value:.3f}"
 
 
 def _new_viewer(client: Client, console: Console) -> bool:
@@ -148,13 +177,19 @@ def _ids(rows: Rows) -> set[str]:
     return {row["content_id"] for row in rows}
 
 
-def _print(console: Console, title: str, rows: Rows, before: Rows | None = None) -> None:
-    places = {row["content_id"]: place for place, row in enumerate(before or [], 1)}
+def _print(console: Console, title: str, rows: Rows, before: Rows | None = None, adapter: bool = False) -> None:
+    """`adapter`: the adapter's score part in both answers, instead of the reason."""
+    earlier = {row["content_id"]: (place, row) for place, row in enumerate(before or [], 1)}
     table = Table(title=title, title_justify="left", title_style="bold")
-    for column in ("", "title", "score", "why", "moved"):
+    for column in ("", "title", "score", *(["adapter before", "after"] if adapter else ["why"]), "moved"):
         table.add_column(column)
     for place, row in enumerate(rows, 1):
-        was = places.get(row["content_id"])
+        was, then = earlier.get(row["content_id"], (None, None))
         moved = "" if before is None else "new" if was is None else f"{was - place:+d}" if was != place else "="
-        table.add_row(str(place), row["title"], f"{row['confidence_score']:.2f}", row["explanation"], moved)
+        shown = [_adapter_part(then), _adapter_part(row)] if adapter else [row["explanation"]]
+        table.add_row(str(place), row["title"], f"{row['confidence_score']:.2f}", *shown, moved)
     console.print(table)
+
+
+def _adapter_part(row: dict[str, Any] | None) -> str:
+    return "" if row is None else f"{row['score_parts'].get('adapter', 0.0):+.4f}"

@@ -24,7 +24,7 @@ from core.errors import ConfigurationError, SonaError
 from core.local.stack import Stack
 
 HEAL_EVERY_S = 0.5
-START_TIMEOUT_S = 180.0
+STAGE_TIMEOUT_S = 180.0  # of starting; a slow machine may take longer in all as long as stages follow each other
 
 
 def start_in_background(home: Path, port: int, demo: bool, progress: Callable[[str], None]) -> None:
@@ -39,20 +39,20 @@ def start_in_background(home: Path, port: int, demo: bool, progress: Callable[[s
 
 
 def _wait(home: Path, progress: Callable[[str], None]) -> None:
-    stage, deadline = "", time.monotonic() + START_TIMEOUT_S
+    stage, deadline = "", time.monotonic() + STAGE_TIMEOUT_S
     while time.monotonic() < deadline:
         state = read_state(home)
         if state.get("error"):
             raise ConfigurationError(state["error"])
         if state.get("stage", "") != stage:
-            stage = state["stage"]
+            stage, deadline = state["stage"], time.monotonic() + STAGE_TIMEOUT_S
             progress(stage)
         if state.get("ready"):
             return
         if state and not is_running(home):
             raise ConfigurationError(f"the supervisor ended while starting; see {home / 'supervisor.log'}")
         time.sleep(0.05)
-    raise ConfigurationError(f"nothing is ready after {START_TIMEOUT_S:.0f} s; see {home / 'supervisor.log'}")
+    raise ConfigurationError(f"nothing happened for {STAGE_TIMEOUT_S:.0f} s; see {home / 'supervisor.log'}")
 
 
 def stop(home: Path) -> bool:

@@ -10,18 +10,23 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from core.config import RankingSettings
+from core.adaptation.lora import delta
+from core.config import AdaptationSettings, RankingSettings
 from core.errors import InvalidInput
 from core.evaluation import legacy, serving
 from core.evaluation.command import command
+from core.evaluation.controls import constant_input, plain_fold_in
 from core.evaluation.dataset import Dataset, load
+from core.evaluation.histories import Histories
 from core.evaluation.report import html
 from core.evaluation.run import FROZEN, OURS, EvaluationOptions, evaluate
-from core.evaluation.serving import Histories, Variant
+from core.evaluation.serving import Variant
 from core.evaluation.splits import Split, leave_one_out, stream
+from core.flows.replay import fold_each, thresholds_of
 from core.profile.codec import encode
-from core.profile.state import UserState, fold
+from core.profile.state import UserState
 from core.snapshot.snapshot import Snapshot
+from core.stores.protocols import SequencedEvent
 
 
 @pytest.fixture(scope="module")
@@ -149,12 +154,40 @@ def test_a_frozen_user_is_answered_as_at_the_cut(two_tastes_split: Split, snapsh
     assert not np.array_equal(on[~unchanged], off[~unchanged])
 
 
-def test_states_asked_for_in_any_order_are_those_of_a_fold_from_the_start(two_tastes_split: Split) -> None:
-    data, histories = two_tastes_split.data, Histories(two_tastes_split)
+def test_users_asked_for_in_any_order_are_those_of_ingest_from_the_start(
+    two_tastes_split: Split, snapshot: Snapshot
+) -> None:
+    data, histories = two_tastes_split.data, Histories(two_tastes_split, snapshot)
+    thresholds = thresholds_of(AdaptationSettings())
     for user, visible in ((3, 9), (3, 4), (3, 12), (5, 2), (3, 4)):
         events = [data.event(int(index)) for index in two_tastes_split.timeline.row(user)[:visible]]
-        expected = fold(UserState(data.user_ids[user]), enumerate(events, 1))
-        assert encode(histories.state(user, visible)) == encode(expected)
+        told = [SequencedEvent(seq, event) for seq, event in enumerate(events, 1)]
+        expected = fold_each(UserState(data.user_ids[user]), told, snapshot, thresholds)
+        assert encode(histories.at(user, visible)[0]) == encode(expected)
+
+
+def test_an_accepted_adaptation_is_there_from_the_event_that_asked_for_it(
+    two_tastes_split: Split, snapshot: Snapshot
+) -> None:
+    histories = Histories(two_tastes_split, snapshot)
+    for user in range(two_tastes_split.data.users):
+        events = len(two_tastes_split.timeline.row(user))
+        versions = [histories.at(user, visible)[1] for visible in range(events + 1)]
+        numbers = [adapter.version if adapter else 0 for adapter in versions]
+        assert numbers == sorted(numbers)
+    assert histories.verdicts.get("accepted", 0) > 0
+
+
+def test_controls_replace_what_adapters_can_express(snapshot: Snapshot) -> None:
+    space = snapshot.space
+    assert space is not None
+    q = np.random.default_rng(0).standard_normal(space.sources.shape[1]).astype(np.float32)
+    assert delta(plain_fold_in(space).base, q) == pytest.approx(q, abs=1e-5)
+    wide = constant_input(space)
+    rows = np.flatnonzero(snapshot.popularity_all > 0)
+    seen = wide.sources[rows] @ wide.A_slow.T
+    assert (seen == seen[0]).all()
+    assert (seen[0] != 0).any()
 
 
 def test_service_counts_every_rating_above_three_stars(random_data: Dataset) -> None:
