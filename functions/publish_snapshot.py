@@ -8,10 +8,9 @@ from core.wiring import services
 
 
 def publish_snapshot() -> None:
-    log = logger("publish_snapshot")
-    log.info(
-        "snapshot published", **story.publish_snapshot(services(), time.time(), activate_it=True, progress=log.info)
-    )
+    built, log = services(), logger("publish_snapshot")
+    done = story.publish_snapshot(built, time.time(), activate_it=True, progress=log.info)
+    log.info("snapshot published", **done)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
-"""Cloud Run job: train what all users share, and activate it for the next snapshot."""
+"""Cloud Run job: train what all users share and where new titles belong, for the next snapshot."""
 
 import time
 
 from core.flows import train_base as story
+from core.flows.train_encoders import train_encoders
 from core.telemetry import logger
 from core.wiring import services
 
 
 def train_base() -> None:
-    log = logger("train_base")
-    log.info("base generation trained", **story.train_base(services(), time.time(), progress=log.info))
+    built, log = services(), logger("train_base")
+    log.info("base generation trained", **story.train_base(built, time.time(), progress=log.info))
+    log.info("encoders trained", **train_encoders(built, progress=log.info))
 
 
 if __name__ == "__main__":
