@@ -1,0 +1,58 @@
+"""`sona train`: the models that come with the package, made anew."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from core.errors import NotFound
+
+train_app = typer.Typer(no_args_is_help=True, help="Train the models that come with the package.")
+console = Console(highlight=False)
+complaints = Console(stderr=True, highlight=False)
+
+
+@train_app.callback()
+def train() -> None:
+    """Train the models that come with the package."""
+
+
+@train_app.command("router")
+def router(
+    out: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("core/routing/model"),
+    kind: Annotated[str, typer.Option(help="How weights are stored: f32, f16 or int8.")] = "int8",
+    encoder: Annotated[Path | None, typer.Option(help="Folder with the encoder; default: built anew.")] = None,
+    weights: Annotated[str, typer.Option(help="Folder with the encoder's weights; default: installed ones.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Train the query router on the project's sentences and calibrate it: some minutes on one core.
+
+    Example: sona train router --out core/routing/model
+    """
+    from core.embedding.encoder import Encoder
+    from core.embedding.weights import ensure_minilm
+    from core.local.demo import demo_titles
+    from core.routing.train import Recipe
+    from core.routing.training import train_router, write
+
+    def say(stage: str) -> None:
+        complaints.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {stage}")
+
+    recipe = Recipe()
+    with TemporaryDirectory() as workplace:
+        folder = ensure_minilm(encoder or Path(workplace) / "encoder", weights)
+        if folder is None:
+            raise NotFound("no encoder: install its weights or name their folder with --weights")
+        trained = train_router(Encoder.open(folder), list(demo_titles()), recipe, say)
+    facts = write(trained, out, kind, recipe)
+    held = facts["held_back"]
+    if as_json:
+        print(json.dumps(facts))
+    else:
+        console.print(f"{out}: {held['accuracy']:.3f} right, calibration error {held['calibration_error']:.3f}")
