@@ -1,4 +1,8 @@
-"""When does a new task begin? When the mean of what is observed moves by more than chance and by more than a little."""
+"""When does a new task begin? When the mean of what is observed moves by more than chance and by more than a little.
+
+Two questions: does a new batch come from elsewhere than everything before (`ShiftDetector`, for streams of batches),
+and where in a sequence that is at hand has the mean moved (`change_point`)?
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,11 @@ from core.errors import CorruptData, InvalidInput
 SIGNIFICANCE = 3.0  # standard normal quantile: about one false alarm in a thousand batches
 EFFECT = 0.1  # squared distance over the spread of single observations: with many samples even dust is significant
 SPREAD_FLOOR = 1e-3  # of |mean|^2, so that identical observations do not make every rounding error a shift
+
+# Of a sequence of likes: at least so many before and after the point, and a stricter quantile, as many are tried.
+# Constructed shifts (core.evaluation.taste_shift) found, and points found in a user who was not shifted: MovieTweetings
+# 100 % and .20, simulated 93 % and .05; at quantile 3, 100 % and .46, 97 % and .18; at 5, 100 % and .08, 75 % and .01.
+BEFORE, AFTER, POINT_SIGNIFICANCE = 10, 5, 4.0
 
 
 class ShiftDetector:
@@ -72,14 +81,40 @@ class ShiftDetector:
         return batch
 
 
+def change_point(x: NDArray[Any]) -> int | None:
+    """Where in a sequence (n, d), oldest first, the mean moved: x[:place] before, x[place:] after; None if nowhere.
+
+    The place is the likeliest one (the largest |difference of means|^2 over what chance makes of it, Page 1955), and
+    has to exceed chance as in `ShiftDetector`, at a stricter level.
+    """
+    n = len(x)
+    if n < BEFORE + AFTER:
+        return None
+    sums = np.cumsum(x, axis=0, dtype=np.float64)
+    places = np.arange(BEFORE, n - AFTER + 1)
+    before = sums[places - 1] / places[:, None]
+    after = (sums[-1] - sums[places - 1]) / (n - places)[:, None]
+    moved = ((before - after) ** 2).sum(axis=1)
+    squares = float(np.einsum("ij,ij->", x, x, dtype=np.float64))
+    within = squares - places * (before**2).sum(axis=1) - (n - places) * (after**2).sum(axis=1)
+    spread = np.maximum(within, 0.0) / n + SPREAD_FLOOR * squares / n + 1e-12
+    ratio = moved / (spread * (1.0 / places + 1.0 / (n - places)))
+    best = int(np.argmax(ratio))
+    place = int(places[best])
+    rest = np.concatenate([x[:place] - before[best], x[place:] - after[best]])
+    chance = chi_square_ratio(degrees_of_freedom(rest, n), POINT_SIGNIFICANCE)
+    return place if ratio[best] > chance and moved[best] > EFFECT * spread[best] else None
+
+
 def degrees_of_freedom(batch: NDArray[Any], rows: int = 128) -> float:
     """tr(Sigma)^2 / tr(Sigma^2) of a batch (n, d), estimated from at most `rows` of it; from 1 to their number."""
     centred = batch[:rows] - batch[:rows].mean(axis=0)
-    gram = centred @ centred.T
+    gram = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred  # the same traces
     squares = float((gram.astype(np.float64) ** 2).sum())
     return float(np.trace(gram)) ** 2 / squares if squares > 0 else 1.0
 
 
-def chi_square_ratio(k: float) -> float:
-    """The value that chi-square / k exceeds with the probability of SIGNIFICANCE (Wilson & Hilferty 1931)."""
-    return float((1.0 - 2.0 / (9.0 * k) + SIGNIFICANCE * np.sqrt(2.0 / (9.0 * k))) ** 3)
+def chi_square_ratio(k: float, quantile: float = SIGNIFICANCE) -> float:
+    """The value that chi-square / k exceeds as often as a standard normal exceeds `quantile` (Wilson & Hilferty
+    1931)."""
+    return float((1.0 - 2.0 / (9.0 * k) + quantile * np.sqrt(2.0 / (9.0 * k))) ** 3)

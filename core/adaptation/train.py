@@ -17,24 +17,33 @@ from numpy.typing import NDArray
 from core.adaptation.ewc import Ewc
 from core.adaptation.lora import Lora, limited, sigmoid
 from core.errors import InvalidInput
-from core.numeric.vectors import Floats
+from core.numeric.vectors import Floats, unit_rows
 
 Array = NDArray[Any]
 HALVINGS = 12
+SAME_QUERY = 0.99999  # cosine of two float32 copies of one query
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
     """passes and learning_rate: steps, and the first step's length in units of the safe one (1 / Lipschitz bound); it
     falls as 1 / (1 + interactions / half_rate_at). temperature: of the scores in the loss. limit: bound on |delta(q)|
-    / |q|. tolerance: by how much the held-back loss may rise before the update is rolled back."""
+    / |q|. tolerance: standard errors by which the order of the held-back titles may get worse; inf
+    takes every finite update.
+
+    An update is rolled back when both the held-back loss and the held-back order speak against it. The loss alone also
+    rises when right scores grow too sure: it took 5 % of the updates (simulated viewers; MovieTweetings 18 %), after
+    which .010 (.013) more pairs of the likes that came next were in the right order than without an adapter. Both with
+    tolerance 1 take 69 % (94 %) and gain .027 (.020), with tolerance 0 46 % (89 %) and .024 (.020); taking every update
+    gains .030 (.019)."""
 
     passes: int = 5
     learning_rate: float = 4.0
     half_rate_at: float = 500.0
     temperature: float = 0.2
     limit: float = 1.0
-    tolerance: float = 0.0
+    tolerance: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,8 +84,10 @@ class Preferences:
 
 @dataclass(frozen=True, slots=True)
 class TrainingReport:
-    """verdict: accepted or rolled_back. Losses are weighted mean binary cross-entropies; held_back_* are None without
-    held-back preferences. drift = |B_after - B_before|, of the trained weights even if they were rolled back."""
+    """verdict: accepted or rolled_back. Losses are weighted mean binary cross-entropies; order_*: share of the
+    held-back pairs of a liked title and one passed over at the same query that the scores put in the right order.
+    held_back_* and order_* are None without held-back preferences or pairs. drift = |B_after - B_before|, of the
+    trained weights even if they were rolled back."""
 
     verdict: str
     loss_before: float
@@ -87,6 +98,8 @@ class TrainingReport:
     fisher_mass: float
     drift: float
     learning_rate: float
+    order_before: float | None = None
+    order_after: float | None = None
 
     @property
     def accepted(self) -> bool:
@@ -130,6 +143,38 @@ class Objective:
         """Upper bound on the gradient's Lipschitz constant, (…): a quarter of the features' mean square."""
         squares = (self.z**2).sum(axis=-1) * (self.items**2).sum(axis=-1)
         return np.asarray(0.25 * (self.weights * squares).sum(axis=-1) + 1e-12)
+
+
+class Judge:
+    """Held-back preferences as pairs: a liked title and one that is not, met by the same query."""
+
+    def __init__(self, objective: Objective, data: Preferences) -> None:
+        self.objective = objective
+        d = data.queries.shape[-1]
+        queries = unit_rows(data.queries.reshape(-1, d)).reshape(data.queries.shape)
+        cosine = queries @ np.swapaxes(queries, -1, -2)
+        liked, other = data.weights * data.labels, data.weights * (1 - data.labels)
+        pairs = liked[..., :, None] * other[..., None, :] * (cosine > SAME_QUERY)
+        total = pairs.sum(axis=(-1, -2), keepdims=True)
+        self.pairs = pairs / np.maximum(total, np.float32(1e-12))  # (…, n, n)
+        self.known = total[..., 0, 0] > 0  # (…) whether there are any
+
+    def order(self, B: Array) -> Array:
+        """Each preference's part (…, n) in the weighted share of pairs that are in the right order, ties half."""
+        scores = self.objective.scores(B)
+        gap = scores[..., :, None] - scores[..., None, :]
+        return np.asarray((self.pairs * ((gap > 0) + np.float32(0.5) * (gap == 0))).sum(axis=-1))
+
+    def worse(self, before: Array, after: Array, tolerance: float) -> Array:
+        """Whether (…) the order got worse by more than `tolerance` standard errors of the liked titles' mean; what one
+        title alone says has none."""
+        lost = before - after
+        parts = self.pairs.sum(axis=-1)
+        spread = lost - parts * lost.sum(axis=-1, keepdims=True)
+        n = np.maximum((parts > 0).sum(axis=-1), 1)
+        error = np.sqrt((spread**2).sum(axis=-1) * n / np.maximum(n - 1, 1))
+        allowed = tolerance * error if np.isfinite(tolerance) else np.inf
+        return np.asarray(lost.sum(axis=-1) > allowed + ROUNDING)
 
 
 def descend(
@@ -181,8 +226,8 @@ def train_users(
     """One adaptation of each of u users, in shared matrix products.
 
     A (r, d) is shared; B, stiffness and moment (u, d, r), the last two as EWC's `quadratic` gives them; examples and
-    held_back (u, n, d), padded with weight 0; interactions (u,). A user without held-back preferences is judged by the
-    training loss.
+    held_back (u, n, d), padded with weight 0; interactions (u,). A user without held-back pairs is judged by the loss
+    of what is held back, and without that by the training loss.
     """
     settings = settings or TrainSettings()
     scale = alpha / len(A)
@@ -192,23 +237,25 @@ def train_users(
     trained = limited(A, moved, scale, settings.limit).astype(np.float32)
     losses = objective.loss(B), objective.loss(trained), judge.loss(B), judge.loss(trained)
     judged = held_back.weights.sum(axis=-1) > 0
-    before, after = np.where(judged, losses[2], losses[0]), np.where(judged, losses[3], losses[1])
-    finite = np.isfinite(trained).all(axis=(-1, -2))
-    accepted = finite & (after <= before + settings.tolerance)  # not a number compares false: rolled back
+    pairs = Judge(judge, held_back)
+    orders = pairs.order(B), pairs.order(trained)
+    lower = np.where(judged, losses[3] <= losses[2], losses[1] <= losses[0])
+    finite = np.isfinite(trained).all(axis=(-1, -2)) & np.isfinite(losses[1])
+    accepted = finite & (lower | (pairs.known & ~pairs.worse(*orders, settings.tolerance)))
     drift = np.sqrt(((trained - B) ** 2).sum(axis=(-1, -2)))
-    columns = (*losses, norms, stiffness.sum(axis=(-1, -2)), drift, rates)
-    reports = [
-        report(bool(ok), bool(has), row) for ok, has, row in zip(accepted, judged, np.transpose(columns), strict=True)
-    ]
+    columns = (*losses, *(order.sum(axis=-1) for order in orders), norms, stiffness.sum(axis=(-1, -2)), drift, rates)
+    flags = zip(accepted, judged, pairs.known, np.transpose(columns), strict=True)
+    reports = [report(bool(ok), bool(has), bool(ordered), row) for ok, has, ordered, row in flags]
     kept = np.where(accepted[:, None, None], trained, B)
     return TrainedUsers(kept, objective.squared_gradient(kept), reports)
 
 
-def report(accepted: bool, judged: bool, row: Array) -> TrainingReport:
+def report(accepted: bool, judged: bool, ordered: bool, row: Array) -> TrainingReport:
     """A report from the columns that `train_users` measured."""
-    before, after, held_before, held_after, *rest = (float(value) for value in row)
+    before, after, held_before, held_after, order_before, order_after, *rest = (float(value) for value in row)
     held = (held_before, held_after) if judged else (None, None)
-    return TrainingReport("accepted" if accepted else "rolled_back", before, after, *held, *rest)
+    orders = (order_before, order_after) if ordered else (None, None)
+    return TrainingReport("accepted" if accepted else "rolled_back", before, after, *held, *rest, *orders)
 
 
 def train_adapter(
@@ -241,6 +288,8 @@ def finish_taste(lora: Lora, ewc: Ewc) -> None:
 
     The Fisher diagonal spreads the curvature of the few directions that were learned over all weights; it is scaled so
     that each weight is held as firmly as the loss holds those directions (mean = the Fisher's trace). Then lambda =
-    0.4 means that the old taste counts 0.4 of the new one.
+    0.4 means that the old taste counts 0.4 of the new one along them, and holds all others as firmly, which a diagonal
+    cannot tell apart: after constructed shifts (`sona evaluate --protocol forgetting`) a smaller lambda gives back old
+    taste about as fast as it gains new one, and replayed titles, which know the directions, do better than any.
     """
     ewc.finish_task(lora.B.ravel(), curvature=float(ewc.fisher.sum(dtype=np.float64)))

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 
 from core.config import settings
+from core.errors import InvalidInput
 
 if TYPE_CHECKING:  # everything heavy waits until the command runs: other commands import this file too
-    from core.evaluation.run import EvaluationOptions
+    from numpy.random import Generator
+
+    from core.evaluation.answers import Progress
+    from core.evaluation.taste_shift import Shifted
 
 COLUMNS = ("hr@10", "precision@10", "mrr@10", "coverage@10")
 MIN_WIDTH = 120  # of the table, where the output is no terminal
 
+# What --data may name instead of a file, for the protocol forgetting; whoever can make an audience adds it.
+MADE_AUDIENCES: dict[str, Callable[[Generator, int], Shifted]] = {}
+
 
 def command(
     data: Annotated[
-        Path, typer.Option("--data", help="Folder or zip: interactions.csv[.gz], MovieLens, MovieTweetings.")
+        Path,
+        typer.Option(
+            "--data", help="Folder or zip: interactions.csv[.gz], MovieLens, MovieTweetings; simulated for forgetting."
+        ),
     ],
-    protocol: Annotated[str, typer.Option(help="stream, global or loo.")] = "stream",
+    protocol: Annotated[str, typer.Option(help="stream, global, loo, cold-items or forgetting.")] = "stream",
     positive: Annotated[float | None, typer.Option(help="Lowest liked rating, in the data's own scale.")] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON; - prints it.")] = None,
     html_out: Annotated[Path | None, typer.Option("--html", help="Write the report as one HTML page.")] = None,
@@ -36,16 +48,26 @@ def command(
         bool, typer.Option("--ablations/--no-ablations", help="Also our flow with parts changed.")
     ] = True,
     legacy: Annotated[bool, typer.Option("--legacy", help="Also sampled-100 and random-split figures.")] = False,
-    fusion: Annotated[str | None, typer.Option(help="rrf or scores, instead of the configured one.")] = None,
+    fusion: Annotated[str | None, typer.Option(help="logs, rrf or scores, instead of the configured one.")] = None,
     preset: Annotated[str | None, typer.Option(help="Strategy weights, instead of the configured ones.")] = None,
     mmr_lambda: Annotated[float | None, typer.Option(help="1 switches diversity off.")] = None,
+    lives: Annotated[int, typer.Option(help="Users shifted at most, of the protocol forgetting.")] = 200,
+    seed: Annotated[int, typer.Option(help="Who gets whose taste (forgetting), what nobody has met (cold-items).")] = 0,
 ) -> None:
-    """Measure recommendations on real data, through the code that serves requests, next to simple strong systems.
+    """Measure recommendations on real data, through the code that serves requests, next to simple strong systems; or,
+    with the protocol forgetting, how much of an old taste the adapters keep while they learn another one.
 
     Example: sona evaluate --data ml-latest-small --protocol stream --positive 4 --peers --html report.html
     """
     from core.evaluation.report import html
-    from core.evaluation.run import EvaluationOptions
+    from core.evaluation.run import EvaluationOptions, evaluate
+
+    if protocol == "forgetting":
+        _forgetting(data, positive, lives, seed, json_out, html_out)
+        return
+    if protocol == "cold-items":
+        _cold_items(data, positive, seed, json_out, html_out)
+        return
 
     ranking = settings().ranking
     ranking = replace(
@@ -55,29 +77,66 @@ def command(
         mmr_lambda=ranking.mmr_lambda if mmr_lambda is None else mmr_lambda,
     )
     options = EvaluationOptions(data, protocol, positive, peers, max_events, against, ablations, legacy, ranking)
-    report = _with_progress(options)
+    report = _with_progress(lambda progress: evaluate(options, progress))
     if html_out:
         html_out.write_text(html(report))
-    if json_out:
-        text = json.dumps(report, indent=1, ensure_ascii=False)
-        print(text) if str(json_out) == "-" else json_out.write_text(text + "\n")
+    _write(report, json_out)
     if str(json_out) != "-":
         _print(report)
 
 
-def _with_progress(options: EvaluationOptions) -> dict[str, Any]:
-    from core.evaluation.run import evaluate
+def _forgetting(
+    data: Path, positive: float | None, lives: int, seed: int, json_out: Path | None, html_out: Path | None
+) -> None:
+    from core.evaluation.dataset import load
+    from core.evaluation.forgetting import evaluate_forgetting
+    from core.evaluation.forgetting_table import forgetting_table
+    from core.evaluation.taste_shift import of_dataset
 
+    if html_out:
+        raise InvalidInput("the protocol forgetting reports a table and --json, no page")
+    made = MADE_AUDIENCES.get(str(data))
+
+    def shift(rng: Generator) -> Shifted:
+        return made(rng, lives) if made else of_dataset(load(data, positive), rng, lives)
+
+    report = _with_progress(lambda progress: evaluate_forgetting(shift, seed, progress))
+    _write(report, json_out)
+    if str(json_out) != "-":
+        _wide_console().print(forgetting_table(report))
+
+
+def _cold_items(data: Path, positive: float | None, seed: int, json_out: Path | None, html_out: Path | None) -> None:
+    from core.evaluation.cold_items import cold_items
+    from core.evaluation.cold_items_table import cold_items_table
+    from core.evaluation.dataset import load
+
+    if html_out:
+        raise InvalidInput("the protocol cold-items reports a table and --json, no page")
+    loaded, ranking = load(data, positive), settings().ranking
+    report = _with_progress(lambda progress: cold_items(loaded, ranking, seed=seed, progress=progress))
+    _write(report, json_out)
+    if str(json_out) != "-":
+        _wide_console().print(cold_items_table(report))
+
+
+def _write(report: dict[str, Any], json_out: Path | None) -> None:
+    if json_out:
+        text = json.dumps(report, indent=1, ensure_ascii=False)
+        print(text) if str(json_out) == "-" else json_out.write_text(text + "\n")
+
+
+def _with_progress(run: Callable[[Progress], dict[str, Any]]) -> dict[str, Any]:
     columns = (
         TextColumn("{task.description:<24}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Bars(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
 
-        def progress(stage: str, done: int, total: int) -> None:
+        def report_progress(stage: str, done: int, total: int) -> None:
             for earlier, task in tasks.items():
                 if earlier != stage:
                     bars.update(task, completed=bars.tasks[task].total)
@@ -85,7 +144,7 @@ def _with_progress(options: EvaluationOptions) -> dict[str, Any]:
                 tasks[stage] = bars.add_task(stage, total=total)
             bars.update(tasks[stage], completed=done)
 
-        report = evaluate(options, progress)
+        report = run(report_progress)
         for task in tasks.values():
             bars.update(task, completed=bars.tasks[task].total)
     return report
@@ -103,11 +162,16 @@ def _print(report: dict[str, Any]) -> None:
         versus = f"{gap['difference']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]" if known else ""
         cells = [_cell(row, "ndcg@10"), *(_cell(row, column) for column in COLUMNS), *([versus] if against else [])]
         table.add_row(name, *cells, style="bold" if name == "sona" else None)
-    console = Console()
-    console.width = max(console.width, MIN_WIDTH)
+    console = _wide_console()
     console.print(table)
     for name, why in report["skipped"].items():
         console.print(f"{name} was left out: {why}")
+
+
+def _wide_console() -> Console:
+    console = Console()
+    console.width = max(console.width, MIN_WIDTH)
+    return console
 
 
 def _cell(row: dict[str, Any], column: str) -> str:

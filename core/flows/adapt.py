@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from core.adaptation.slow_tier import SlowTier, pack
 from core.errors import Conflict, StoreUnavailable
 from core.flows.adaptation_lesson import Prepared, Trained, prepare, train_together
+from core.flows.extract_patterns import extract_patterns
 from core.flows.services import Services
 from core.stores.protocols import Adaptation, StoredAdapter
 from core.telemetry import logger
@@ -61,7 +62,9 @@ def adapt(services: Services, user_id: str, seq: int, now: float, force: bool = 
         prepared = prepare(services, snapshot, user_id, stored)
         [trained] = train_together(snapshot.space, [prepared], services.settings.adaptation)
         try:
-            return conclude(services, prepared, trained, now)
+            done = conclude(services, prepared, trained, now)
+            extract_patterns(services, snapshot, user_id, prepared.upto_seq)
+            return done
         except Conflict:
             log.info("another adaptation was first", seq=seq)
     raise Conflict("other adaptations of this user keep coming first")
@@ -125,6 +128,7 @@ def adapt_together(services: Services, user_ids: Sequence[str], now: float) -> d
     for prepared, outcome in zip(several, trained, strict=True):
         try:
             verdict = conclude(services, prepared, outcome, now).verdict
+            extract_patterns(services, snapshot, prepared.user_id, prepared.upto_seq)
         except Conflict:
             verdict = "conflict"
         verdicts[verdict] = verdicts.get(verdict, 0) + 1

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from core.adaptation import slow_tier
 from core.adaptation.ewc import Ewc
 from core.adaptation.examples import Evidence, Ground, Lesson, ground, lesson, stack
-from core.adaptation.shift import ShiftDetector
+from core.adaptation.shift import change_point
 from core.adaptation.slow_tier import ALPHA, SlowTier, carried_over, folded_in
 from core.adaptation.space import Space
 from core.adaptation.train import TrainingReport, TrainSettings, finish_taste, train_users
@@ -95,12 +95,11 @@ def learn_from(
     """With the tier as training starts from it, and the lesson."""
     tier = read_tier(prepared.stored, on.space, settings)
     liked = evidence.weights > 0
-    new = liked & (evidence.times > tier.learned_at)
-    shifted = taste_shifted(on.space, evidence, liked & (evidence.times >= tier.task_from) & ~new, new)
-    if shifted:
+    shifted_at = taste_shifted_at(on.space, evidence, liked & (evidence.times >= tier.task_from))
+    if shifted_at is not None:
         finish_taste(tier.slow(on.space.A_slow), tier.ewc)
-        tier = replace(tier, task_from=float(evidence.times[new].min()))
-    metrics = {"shift": float(shifted), "tasks": float(tier.ewc.finished)}
+        tier = replace(tier, task_from=shifted_at)
+    metrics = {"shift": float(shifted_at is not None), "tasks": float(tier.ewc.finished)}
     fast = state.fast
     if fast is not None and fast.useful and fast.generation == on.space.generation:
         tier, metrics["fold_lost"] = folded_in(tier, on.space, fast.B)
@@ -158,11 +157,12 @@ def new_ewc(size: int, settings: AdaptationSettings) -> Ewc:
     return Ewc(size, settings.ewc_lambda, settings.ewc_gamma, max_tasks=settings.ewc_tasks)
 
 
-def taste_shifted(space: Space, evidence: Evidence, before: NDArray[np.bool_], new: NDArray[np.bool_]) -> bool:
-    """Whether the new likes come from elsewhere in the space than those before. before, new: (n,) masks."""
-    detector = ShiftDetector(space.targets.shape[1])
-    detector.observe(unit_rows(space.targets[evidence.rows[before]]))
-    return detector.is_shift(unit_rows(space.targets[evidence.rows[new]]))
+def taste_shifted_at(space: Space, evidence: Evidence, task: NDArray[np.bool_]) -> float | None:
+    """When (Unix seconds) the likes of the present task, a mask (n,), began to come from elsewhere in the space."""
+    rows, times = evidence.rows[task], evidence.times[task]
+    known = (space.targets[rows] != 0).any(axis=1)
+    place = change_point(unit_rows(space.targets[rows[known]]))
+    return None if place is None else float(times[known][place])
 
 
 def train_together(
@@ -180,7 +180,7 @@ def train_together(
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is rolled back and logged as such
         trained = train_users(
             ground(space).A, ALPHA, starts, examples, held_back, stiffness, moment, seen,
-            TrainSettings(passes=settings.passes),
+            TrainSettings(passes=settings.passes, tolerance=settings.tolerance),
         )  # fmt: skip
     results = {
         id(one): finished(one, tier, each, trained.B[place], trained.fisher[place], trained.reports[place])

@@ -8,6 +8,7 @@ import pytest
 from core.adaptation.ewc import Ewc
 from core.adaptation.lora import Lora, fresh, preference_gradient, preference_loss, spectral_norm
 from core.adaptation.train import (
+    Judge,
     Objective,
     Preferences,
     TrainSettings,
@@ -101,8 +102,48 @@ def test_a_harmful_update_is_rolled_back_and_leaves_no_trace():
     kept, report = train_adapter(lora, liked, opposite, ewc, 0)
     assert report.verdict == "rolled_back"
     assert report.held_back_after > report.held_back_before
+    assert report.order_after < report.order_before
     assert kept is lora
     assert ewc.samples == 0
+
+
+def test_the_judge_counts_pairs_of_one_query_in_the_right_order():
+    rng = np.random.default_rng(10)
+    queries, likes, others = rows(rng, 3, DIM), rows(rng, 3, DIM), rows(rng, 3, 2, DIM)
+    data = Preferences.of_positives(queries, likes, others)
+    judge = Judge(Objective(np.zeros((RANK, DIM), np.float32), 1.0, data, 1.0), data)
+    expected = [[float(q @ v > q @ w) for w in several] for q, v, several in zip(queries, likes, others, strict=True)]
+    order = judge.order(np.zeros((DIM, RANK), np.float32))
+    assert order.sum() == pytest.approx(np.mean(expected))
+    assert np.allclose(order[:3] * 3, np.mean(expected, axis=1))
+
+
+def test_scores_that_grow_too_sure_raise_the_loss_and_not_the_order():
+    """Right order, wrong calibration: the same adapter ten times as large is no harm."""
+    rng = np.random.default_rng(11)
+    lora = empty_lora(rng)
+    data = dataclasses.replace(preferences(rng, n=40), queries=np.repeat(lora.A[:1], 160, axis=0))
+    trained, _ = train_adapter(lora, data, None, Ewc(lora.B.size), 0)
+    objective = Objective(lora.A, lora.scale, data, 0.2)
+    judge = Judge(objective, data)
+    sure = trained.B * 50
+    assert objective.loss(sure) > objective.loss(trained.B)
+    assert judge.order(sure).sum() >= judge.order(trained.B).sum() - 0.02
+
+
+def test_what_chance_may_do_is_no_harm_and_what_it_may_not_is():
+    rng = np.random.default_rng(12)
+    data = Preferences.of_positives(rows(rng, 10, DIM), rows(rng, 10, DIM), rows(rng, 10, 4, DIM))
+    judge = Judge(Objective(np.eye(RANK, DIM, dtype=np.float32), 1.0, data, 1.0), data)
+    before = judge.pairs.sum(axis=-1)
+    one, most = before.copy(), before.copy()
+    one[3] = 0
+    most[:8] = 0
+    assert judge.worse(before, one, 0.0)
+    assert not judge.worse(before, one, 2.0)
+    assert judge.worse(before, most, 2.0)
+    assert not judge.worse(before, before * 0, np.inf)
+    assert not judge.worse(before, before, 0.0)
 
 
 def test_the_adapter_stays_bounded_however_often_it_is_trained():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.interaction import Interaction, InteractionType, signal_strength
-from core.profile.preference import DAY_S, decay, engagement, genre_affinity, preference_vector, preference_weights
+from core.profile.preference import DAY_S, preference_vector, preference_weights
 from core.profile.session import binged_series, current_session
 from core.profile.state import ENTRY, UserState, fold
 
@@ -21,25 +21,6 @@ def history(*events: tuple[str, InteractionType, dict]) -> np.ndarray:
 
 def weight(kind: InteractionType, **facts: object) -> float:
     return float(preference_weights(history(("heat", kind, facts)))[0])
-
-
-def test_case_76_engagement_of_a_rewatched_five_star_title() -> None:
-    assert engagement(0.9, 5.0, rewatched=True) == pytest.approx(0.871, abs=5e-4)
-    assert 0.8 < engagement(0.9, 5.0, rewatched=True) <= 1
-    assert engagement(0.9, 5.0, dismissed=True) < engagement(0.9, 5.0)
-    assert engagement(0.0, 1.0, dismissed=True) == 0
-    ratings = engagement(0.7, np.arange(1.0, 6.0))
-    assert (np.diff(ratings) > 0).all()
-
-
-def test_case_77_decay_after_thirty_and_ninety_days() -> None:
-    assert decay(0) == 1
-    assert decay(30) == pytest.approx(0.95)
-    assert decay(90) == pytest.approx(0.857, abs=5e-4)
-
-
-def test_case_78_genre_moving_average() -> None:
-    assert genre_affinity(0.5, 0.8) == pytest.approx(0.53)
 
 
 def test_evidence_is_ordered_complete_rating_start_click_skip() -> None:
