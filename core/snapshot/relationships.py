@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from core.catalog import RelationshipType, Title
+from core.catalog import RelationshipType, Title, content_key
 from core.numeric.topk import keep_largest, largest_per_row
 from core.snapshot.features import phrases, weighted_terms
 from core.snapshot.neighbours import row_blocks
@@ -169,6 +169,35 @@ def sequels(titles: Sequence[Title]) -> NDArray[Any]:
                     break
     source, target = np.array(pairs, np.int64).reshape(-1, 2).T
     return _edges(RelationshipType.SEQUEL_OF, source, target, np.ones(len(pairs)))
+
+
+def strengthened(
+    edges: NDArray[Any], keys: NDArray[np.uint64], factors: Mapping[tuple[str, str, str], float]
+) -> NDArray[Any]:
+    """The edges with the weights that use has given them: factors by (source id, target id, type); others keep theirs.
+
+    keys (n,): of the titles, ascending. What is no edge of this build, or names an unknown title, is left out.
+    """
+    if not factors or not len(keys):
+        return edges
+    ends = np.array([[content_key(source), content_key(target)] for source, target, _ in factors], np.uint64)
+    rows = np.minimum(np.searchsorted(keys, ends), len(keys) - 1)
+    known = (keys[rows] == ends).all(axis=1)
+    types = np.array([RELATIONSHIP_TYPES.index(RelationshipType(kind)) for *_, kind in factors])
+    walked = _edge_codes(rows[known, 0], rows[known, 1], types[known], len(keys))
+    order = np.argsort(walked)
+    codes = _edge_codes(edges["source"], edges["target"], edges["type"], len(keys))
+    place = np.minimum(np.searchsorted(walked[order], codes), max(len(walked) - 1, 0))
+    found = walked[order][place] == codes if len(walked) else np.zeros(len(edges), bool)
+    changed = edges.copy()
+    changed["weight"][found] *= np.array(list(factors.values()), np.float32)[known][order][place[found]]
+    return changed
+
+
+def _edge_codes(source: NDArray[Any], target: NDArray[Any], kind: NDArray[Any], n: int) -> NDArray[np.int64]:
+    """One number for each (source, target, type)."""
+    pairs = source.astype(np.int64) * n + target.astype(np.int64)
+    return pairs * len(RELATIONSHIP_TYPES) + kind.astype(np.int64)
 
 
 def sorted_edges(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:

@@ -57,6 +57,7 @@ SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::float8[])
 ON CONFLICT (source_id, target_id, type) DO UPDATE SET weight = excluded.weight
 WHERE content_relationships.weight <> excluded.weight
 """
+_REINFORCED = "SELECT source_id, target_id, type, reinforcement FROM content_relationships WHERE reinforcement <> 1"
 
 T = TypeVar("T")
 
@@ -101,6 +102,10 @@ class PostgresCatalog:
             columns = [*map(list, zip(*weights, strict=True)), list(weights.values())]
             changed += self._pool.run(lambda c, columns=columns: c.execute(_UPSERT_EDGES, columns).rowcount)  # type: ignore[misc]
         return changed
+
+    def reinforcements(self) -> dict[tuple[str, str, str], float]:
+        rows = self._pool.run(lambda c: c.execute(_REINFORCED).fetchall())
+        return {(source, target, kind): factor for source, target, kind, factor in rows}
 
 
 def _upsert(connection: Connection, titles: Sequence[Title]) -> int:

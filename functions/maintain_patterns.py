@@ -1,0 +1,17 @@
+"""Cloud Run job: keep the reasoning bank; SONA_PATTERNS_MAINTENANCE says whether the daily or the weekly way."""
+
+import time
+
+from core.flows import maintain_patterns as story
+from core.telemetry import logger
+from core.wiring import services
+
+
+def maintain_patterns() -> None:
+    built, log = services(), logger("maintain_patterns")
+    kind = built.settings.patterns.maintenance
+    log.info("patterns maintained", **story.maintain_patterns(built, kind, time.time(), progress=log.info))
+
+
+if __name__ == "__main__":
+    maintain_patterns()
