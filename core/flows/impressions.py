@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
+from core.flows.observations import exposure_records
 from core.flows.services import Services
 
 
@@ -15,10 +17,12 @@ class Shown(Protocol):
     def user_id(self) -> str: ...
     @property
     def items(self) -> tuple: ...
+    @property
+    def variants(self) -> Mapping[str, str]: ...
 
 
 def publish_impressions(services: Services, answer: Shown, now: float) -> bool:
-    """One message for the whole answer; False when it had to be dropped."""
+    """One message for the whole answer, with the experiments that it took part in; False when it had to be dropped."""
     events = [
         {
             "event_id": f"{answer.request_id}:{position}",
@@ -26,9 +30,14 @@ def publish_impressions(services: Services, answer: Shown, now: float) -> bool:
             "type": "impression",
             "occurred_at": now,
             "request_id": answer.request_id,
+            **({"pattern_id": item.pattern_id} if item.pattern_id else {}),
         }
         for position, item in enumerate(answer.items)
+        if services.settings.impressions
     ]
-    data = json.dumps({"user_id": answer.user_id, "events": events}).encode()
+    told: dict[str, Any] = {"user_id": answer.user_id, "events": events}
+    if answer.variants:
+        told["exposures"] = exposure_records(answer.variants, now)
+    data = json.dumps(told).encode()
     topic = services.settings.stores.interactions_topic
     return services.publisher.publish_best_effort(topic, answer.user_id, data)

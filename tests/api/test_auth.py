@@ -199,6 +199,36 @@ def test_only_the_push_service_account_may_push(jwks_url: str) -> None:
         authenticate_push({}, Settings(auth=auth))
 
 
+def without_signature(token: str) -> str:
+    return f"{token.rpartition('.')[0]}.SIGNATURE_REMOVED_BY_GOOGLE"
+
+
+def test_a_push_that_cloud_run_has_verified_comes_without_signature(jwks_url: str) -> None:
+    here = {"push_audience": "https://ingest.example", "push_email": PUSHER, "push_jwks_url": jwks_url}
+    auth = AuthSettings(**here, push_checked=True)
+    good = {"iss": "https://accounts.google.com", "aud": "https://ingest.example", "email": PUSHER}
+    arriving = without_signature(signed(**good, email_verified=True))
+    authenticate_push(bearer(arriving), Settings(auth=auth))
+    with pytest.raises(Unauthenticated):  # where nothing stands before the function, the marker proves nothing
+        authenticate_push(bearer(arriving), Settings(auth=AuthSettings(**here)))
+    for change in ({"aud": "https://other.example"}, {"iss": ISSUER}, {"email": "x@example.com"}, {"exp": 1}):
+        with pytest.raises(Unauthenticated):
+            authenticate_push(
+                bearer(without_signature(signed(**(good | {"email_verified": True} | change)))), Settings(auth=auth)
+            )
+
+
+def test_another_signature_than_cloud_runs_marker_is_still_verified(jwks_url: str) -> None:
+    auth = AuthSettings(
+        push_audience="https://ingest.example", push_email=PUSHER, push_checked=True, push_jwks_url=jwks_url
+    )
+    good = {"iss": "https://accounts.google.com", "aud": "https://ingest.example", "email": PUSHER}
+    token = signed(**good, email_verified=True)
+    authenticate_push(bearer(token), Settings(auth=auth))
+    with pytest.raises(Unauthenticated):
+        authenticate_push(bearer(f"{token.rpartition('.')[0]}.{'A' * 342}"), Settings(auth=auth))
+
+
 def test_unsigned_pushes_are_for_the_laptop_only() -> None:
     authenticate_push({}, Settings(edition="laptop"))
     with pytest.raises(Unauthenticated):

@@ -31,7 +31,6 @@ def test_the_request_path_starts_without_what_only_other_functions_need(deployme
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert {"core.snapshot.snapshot", "google.pubsub_v1"} <= loaded
     assert not loaded & {
-        "psycopg",
         "sqlalchemy",
         "alembic",
         "onnxruntime",

@@ -1,0 +1,55 @@
+"""`sona export` and `sona erase`: a person's data handed out, or gone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.config import Settings
+
+if TYPE_CHECKING:
+    from core.flows.services import Services
+
+Home = Annotated[Path | None, typer.Option("--home", envvar="SONA_HOME", show_default=False, help="Data folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def add_privacy_commands(app: typer.Typer, settings_of: Callable[[Path | None], Settings]) -> None:
+    """Register both commands. `settings_of`: --home -> the settings to work with."""
+
+    def services(home: Path | None) -> Services:
+        from core.wiring import services_for
+
+        return services_for(settings_of(home))
+
+    @app.command()
+    def export(user_id: str, home: Home = None, as_json: AsJson = False) -> None:
+        """Print everything that is kept about a user, as JSON; --json prints it on one line.
+
+        Example: sona export nadia > nadia.json
+        """
+        from core.flows.privacy import export_user
+
+        print(json.dumps(dict(export_user(services(home), user_id)), indent=None if as_json else 2))
+
+    @app.command()
+    def erase(
+        user_id: str,
+        yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+        home: Home = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Delete everything that is kept about a user, for good.
+
+        Example: sona erase nadia --yes
+        """
+        from core.flows.privacy import erase_user
+
+        if not yes:
+            typer.confirm(f"Delete everything about {user_id}?", abort=True)
+        deleted = dict(erase_user(services(home), user_id))
+        print(json.dumps({"deleted": deleted}) if as_json else f"Deleted {sum(deleted.values())} rows.")
