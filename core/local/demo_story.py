@@ -73,9 +73,11 @@ def tell(home: Path, port: int, console: Console) -> int:
         console.print(f"[bold]SONA serves on {url}[/bold] after {time.monotonic() - began:.1f} s\n")
         secret = home / "secret"
         nadia = Client(url, secret, "nadia")
+        before = nadia.recommendations()
         learned = [
-            _known_viewer(nadia, console),
-            _adapter_at_work(nadia, console),
+            _known_viewer(nadia, before, console),
+            _adapter_at_work(nadia, before, console),
+            _in_words(nadia, "slow-burn space survival", console),
             _new_viewer(Client(url, secret, f"guest-{int(time.time())}"), console),
         ]
     finally:
@@ -85,9 +87,8 @@ def tell(home: Path, port: int, console: Console) -> int:
     return 0 if all(learned) else 1
 
 
-def _known_viewer(client: Client, console: Console) -> bool:
+def _known_viewer(client: Client, before: Rows, console: Console) -> bool:
     """A simulated viewer with a history watches two recommended titles and dismisses one."""
-    before = client.recommendations()
     _print(console, f"{client.user_id} (simulated) before", before)
     watched, liked, dismissed = before[0], before[1], before[2]
     console.print(
@@ -103,26 +104,33 @@ def _known_viewer(client: Client, console: Console) -> bool:
     return _interact(client, events, lambda rows: not gone & _ids(rows), before, console)
 
 
-def _adapter_at_work(client: Client, console: Console) -> bool:
-    """What the viewer's own low-rank weights add to and take from scores, before and after they are trained anew."""
-    before = client.recommendations()
-    trained = client.post("/api/v1/lora/train", {"force": True})
-    after = client.recommendations()
+def _adapter_at_work(client: Client, before: Rows, console: Console) -> bool:
+    """What the viewer's own low-rank weights add to scores and take from them, before the evening's events and now."""
     stats = client.post("/api/v1/adapter/stats", {})
     latest, fast = stats["adaptations"][0], stats["fast_tier"]
-    likes, took = trained["events_used"], trained["duration_ms"]
     losses = f"loss {_loss(latest, 'before')} -> {_loss(latest, 'after')}"
     console.print(
-        f"\n{client.user_id}'s adapter is trained on {likes} likes in {took:.0f} ms, [bold]{latest['verdict']}[/bold]"
-        f" by what was held back ({losses}); version {stats['adapter_version']}, {stats['hot_bytes']} bytes hot"
+        f"\n{client.user_id}'s slow tier was trained in the background on {latest['upto_seq']} events: "
+        f"[bold]{latest['verdict']}[/bold] by what was held back ({losses}); version {stats['adapter_version']}, "
+        f"{stats['hot_bytes']} bytes hot"
     )
     if fast:
         console.print(
-            f"The fast tier has learned from {fast['updates']} events, gain {fast['gain']:+.4f} nats per event: "
+            f"The fast tier has learned from {fast['updates']} of the events just now, gain {fast['gain']:+.4f} nats: "
             f"{'applied' if fast['useful'] else 'not applied until it foretells'}"
         )
+    after = client.recommendations()
     _print(console, "What the adapter adds and takes", after, before, adapter=True)
-    return bool(latest["verdict"] in ("accepted", "rolled_back"))
+    return any("adapter" in row["score_parts"] for row in after)
+
+
+def _in_words(client: Client, words: str, console: Console) -> bool:
+    """The same viewer asks in words."""
+    answer = client.post("/api/v1/recommendations", {"query": words, "limit": 5})
+    names = ", ".join(row["title"] for row in answer["recommendations"])
+    route = answer["routing"]["route_name"] if "routing" in answer else "not routed"
+    console.print(f"\n{client.user_id} asks for [bold]{words}[/bold] ({route}): {names}")
+    return bool(answer["recommendations"])
 
 
 def _loss(adaptation: dict[str, Any], when: str) -> str:
