@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,9 +16,18 @@ from rich.table import Table
 from core.catalog import Title
 from core.config import Settings, read_settings
 from core.errors import ConfigurationError, NotFound, SonaError
+from core.evaluation.command import MADE_AUDIENCES
 from core.evaluation.command import command as evaluate_command
 from core.importers.command import command as import_command
 from core.interaction import Event
+from core.local.experiment_command import experiment_app
+from core.local.privacy_command import add_privacy_commands
+from core.local.train_command import train_app
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+    from core.evaluation.taste_shift import Shifted
 
 app = typer.Typer(
     name="sona",
@@ -29,6 +38,7 @@ app = typer.Typer(
 )
 snapshot_app = typer.Typer(no_args_is_help=True, help="Build, list and activate snapshots of the catalogue.")
 app.add_typer(snapshot_app, name="snapshot")
+app.add_typer(train_app, name="train")
 console = Console(highlight=False)
 complaints = Console(stderr=True, highlight=False)
 
@@ -151,6 +161,7 @@ def demo(home: Home = None, port: Annotated[int, typer.Option(help="Port of the 
 @snapshot_app.command("build")
 def snapshot_build(
     activate: Annotated[bool, typer.Option("--activate/--no-activate", help="Serve it at once.")] = True,
+    embed: Annotated[bool, typer.Option("--embed/--no-embed", help="First embed new and changed titles.")] = True,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -158,11 +169,32 @@ def snapshot_build(
 
     Example: sona snapshot build --no-activate
     """
+    from core.flows.embed_catalog import embed_if_possible
+    from core.flows.publish_encoder import ensure_encoder
     from core.flows.publish_snapshot import publish_snapshot
     from core.wiring import services_for
 
-    report = publish_snapshot(services_for(laptop_or_cloud_settings(home)), time.time(), activate, say)
+    services = services_for(laptop_or_cloud_settings(home))
+    if embed:
+        ensure_encoder(services)
+        embed_if_possible(services, say)
+    report = publish_snapshot(services, time.time(), activate, say)
     show(report, as_json, f"Snapshot {report['version']}: {report['items']} titles in {report['seconds']} s")
+
+
+@app.command()
+def encoder(home: Home = None, as_json: AsJson = False) -> None:
+    """Build the text encoder from the installed weights, put it into the models bucket and activate it.
+
+    Titles get their vectors from the next `sona snapshot build`, or from the job embed_catalog.
+
+    Example: sona encoder
+    """
+    from core.flows.publish_encoder import publish_encoder
+    from core.wiring import services_for
+
+    version = publish_encoder(services_for(laptop_or_cloud_settings(home)))
+    show({"encoder": version}, as_json, f"Encoder {version} is active")
 
 
 @snapshot_app.command("list")
@@ -211,6 +243,29 @@ def replay(user_id: str, home: Home = None, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
+@app.command()
+def maintain(
+    weekly: Annotated[bool, typer.Option("--weekly", help="Also segments of viewers and universal patterns.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep the pattern bank: count uses, gather sessions, merge what is alike, fade what is unused, prune the rest.
+
+    Example: sona maintain --weekly --dry-run
+    """
+    from core.flows.maintain_patterns import maintain_patterns
+    from core.wiring import services_for
+
+    services = services_for(laptop_or_cloud_settings(home))
+    kind = "weekly" if weekly else "daily"
+    report = maintain_patterns(services, kind, time.time(), dry_run, say)
+    steps = report["steps"].items()
+    lines = [f"{name}: {', '.join(f'{what} {n}' for what, n in done.items())}" for name, done in steps]
+    counts = f"{report['patterns_before']} patterns before, {report['patterns_after']} after"
+    show(report, as_json, "\n".join([*lines, counts + (" (nothing was changed)" if dry_run else "")]))
+
+
 def _store(
     home: Path | None, titles: Iterator[Title], events: Iterator[Event], progress: Callable[[int, int], None]
 ) -> dict[str, Any]:
@@ -221,8 +276,17 @@ def _store(
     return import_data(services, titles, events, time.time(), progress).as_record()
 
 
+def _simulated(rng: Generator, lives: int) -> Shifted:
+    from core.local.simulator.shifted import shifted_audience
+
+    return shifted_audience(rng, lives)
+
+
+MADE_AUDIENCES["simulated"] = _simulated
 app.command("import")(import_command(_store))
 app.command("evaluate")(evaluate_command)
+app.add_typer(experiment_app(laptop_or_cloud_settings), name="experiment")
+add_privacy_commands(app, laptop_or_cloud_settings)
 
 
 def main() -> None:

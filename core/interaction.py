@@ -41,6 +41,7 @@ class Interaction:
     rewatch: bool = False
     device: str | None = None  # tv, mobile, tablet, desktop
     request_id: str | None = None  # the answer that showed this title, for attribution
+    pattern_id: str | None = None  # of an impression: the pattern that lifted the title in that answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import functions_framework
 from flask import Request, Response
 
 from core.api.http import dispatch
+from core.api.privacy_routes import PRIVACY_ROUTES
 from core.api.routes import PROFILE_ROUTES
 from core.wiring import services, warm_up
 
@@ -12,4 +13,4 @@ warm_up("publisher")
 
 @functions_framework.http
 def profiles(request: Request) -> Response:
-    return dispatch(request, PROFILE_ROUTES, services)
+    return dispatch(request, PROFILE_ROUTES | PRIVACY_ROUTES, services)

@@ -7,7 +7,7 @@ from core.api.http import dispatch
 from core.api.routes import RECOMMEND_ROUTES
 from core.wiring import services, warm_up
 
-warm_up("snapshots", "publisher")
+warm_up("snapshots", "publisher", "encoders", "patterns", "experiments")
 
 
 @functions_framework.http

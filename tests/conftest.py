@@ -6,10 +6,12 @@ breaks a server leaves it running again.
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from core.config import StoreSettings
+from core.embedding.weights import ensure_minilm
 from core.local.broker.server import BrokerServer
 from core.local.gcs_server import GcsServer
 from core.local.postgres_server import PostgresServer
@@ -20,7 +22,7 @@ from core.stores.pubsub_admin import ensure_topic
 
 TABLES = (
     "interactions, user_states, user_lora_adapters, adaptations, rejected_events, erasures, "
-    "content, availability, content_relationships"
+    "content, content_embeddings, availability, content_relationships"
 )
 
 
@@ -83,6 +85,14 @@ def pubsub_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerSe
 @pytest.fixture(scope="session")
 def pubsub_endpoint(pubsub_server: BrokerServer) -> str:
     return pubsub_server.endpoint
+
+
+@pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default text encoder, built from the installed weights."""
+    folder = ensure_minilm(tmp_path_factory.mktemp("models") / "minilm")
+    assert folder is not None, "the extra `local` brings the weights"
+    return folder
 
 
 @pytest.fixture

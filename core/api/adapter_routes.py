@@ -27,6 +27,7 @@ from core.flows.adapters import (
 from core.flows.collect import collect
 from core.profile.state import UserState
 from core.stores.protocols import Adaptation
+from core.telemetry import count
 
 
 def answer_load(call: Call) -> schemas.LoadOut:
@@ -134,6 +135,7 @@ def answer_request(call: Call) -> schemas.AdaptedOut:
         return {"status": "rejected", "version": 0}
     done = adapt(call.services, request.user_id, request.seq, call.now)
     call.services.states.refresh_stale(call.now)
+    count("sona.adaptations", verdict=done.verdict)
     return {"status": done.verdict, "version": done.version}
 
 
@@ -141,10 +143,10 @@ PROBES = {"snapshot": snapshot_probe, "hot_store": hot_store_probe, "cold_store"
 ADAPTER_ROUTES = {
     "/api/v1/adapter/load": {"POST": Route(answer_load, TypeAdapter(schemas.LoadBody))},
     "/api/v1/adapter/adapt": {"POST": Route(answer_adapt, TypeAdapter(schemas.AdaptBody))},
-    "/api/v1/adapter/update": {"POST": Route(answer_update, TypeAdapter(schemas.UpdateBody), 202)},
+    "/api/v1/adapter/update": {"POST": Route(answer_update, TypeAdapter(schemas.UpdateBody), 202, limit="write")},
     "/api/v1/adapter/stats": {"POST": Route(answer_stats, TypeAdapter(schemas.UserBody))},
-    "/api/v1/adapter/rollback": {"POST": Route(answer_rollback, TypeAdapter(schemas.RollbackBody))},
-    "/api/v1/lora/train": {"POST": Route(answer_train, TypeAdapter(schemas.TrainBody))},
+    "/api/v1/adapter/rollback": {"POST": Route(answer_rollback, TypeAdapter(schemas.RollbackBody), limit="train")},
+    "/api/v1/lora/train": {"POST": Route(answer_train, TypeAdapter(schemas.TrainBody), limit="train")},
     "/health": {"GET": health("adapters", PROBES)},
 }
 ADAPT_ROUTES = {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict  # pydantic refuses typing.TypedDict before Python 3.12
+
+from core.api.router_schemas import RoutingOut
 
 
 class RecommendationOut(TypedDict):
@@ -16,6 +18,7 @@ class RecommendationOut(TypedDict):
     based_on: tuple[str, ...]  # content ids of the viewer's history
     explanation: str
     score_parts: dict[str, float]
+    pattern_id: str | None  # the pattern that lifted the title most
 
 
 class RecommendOut(TypedDict):
@@ -24,7 +27,17 @@ class RecommendOut(TypedDict):
     generated_at: str  # RFC 3339
     ttl_seconds: int
     snapshot: str
+    experiments: dict[str, str]  # running experiment -> the viewer's variant
     degraded: tuple[str, ...]  # parts that did not take part; empty when all did
+    routing: NotRequired[RoutingOut]  # with a text: what it was taken for
+
+
+class UserRecommendOut(RecommendOut):
+    user_id: str
+
+
+class BatchOut(TypedDict):
+    answers: list[UserRecommendOut]  # one per user, in the order asked for
 
 
 class SimilarTitleOut(TypedDict):
@@ -53,6 +66,21 @@ class UserScoreOut(ScoreOut):
 class UserScoresOut(TypedDict):
     user_id: str
     scores: list[ScoreOut]
+    degraded: tuple[str, ...]
+
+
+class SearchResultOut(TypedDict):
+    content_id: str
+    score: float
+    original_score: float
+    personal_score: float | None  # None: a title that is not in the catalogue, or nothing was personalized
+
+
+class SearchOut(TypedDict):
+    user_id: str
+    results: list[SearchResultOut]
+    weight: float
+    experiments: dict[str, str]
     degraded: tuple[str, ...]
 
 

@@ -21,6 +21,8 @@ LAPTOP = "laptop"
 MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key is at least as long as its hash
 ASYMMETRIC = ("RS256", "ES256")
 GOOGLE_ISSUERS = ("https://accounts.google.com", "accounts.google.com")
+# What Cloud Run puts in the place of the signature that its IAM has verified, so that nobody can use the token again.
+CHECKED_BY_CLOUD_RUN = "SIGNATURE_REMOVED_BY_GOOGLE"
 LEEWAY_S = 10.0  # clocks of well-kept machines differ by less
 KEYS_LIVE_S = 3600.0  # providers publish the next key days ahead; an unknown one is looked up at once
 KEYS_TIMEOUT_S = 2.0
@@ -77,9 +79,22 @@ def acting_for(identity: Identity, user_id: str | None, auth: AuthSettings) -> s
     """The user a request is about: the caller, or whom a service names. Raises Forbidden for anybody else."""
     if user_id is None or user_id == identity.user_id:
         return identity.user_id
-    if auth.service_role and auth.service_role in identity.roles:
+    if is_service(identity, auth):
         return user_id
     raise Forbidden("a token speaks for its own user only")
+
+
+def is_service(identity: Identity, auth: AuthSettings) -> bool:
+    """Whether the caller may act for any user."""
+    return bool(auth.service_role) and auth.service_role in identity.roles
+
+
+def administrator(headers: Headers, settings: Settings) -> Identity:
+    """The caller, who must hold the administrator's role. Raises Unauthenticated, Forbidden."""
+    identity = authenticate(headers, settings)
+    if not settings.auth.admin_role or settings.auth.admin_role not in identity.roles:
+        raise Forbidden("this is for administrators")
+    return identity
 
 
 def authenticate_push(headers: Headers, settings: Settings) -> None:
@@ -96,7 +111,8 @@ def authenticate_push(headers: Headers, settings: Settings) -> None:
     algorithm, key_id = _header(token.partition(".")[0])
     if algorithm not in ASYMMETRIC:
         raise Unauthenticated("no accepted issuer signs such tokens")
-    key = _signing_key(auth.push_jwks_url, key_id)
+    checked = auth.push_checked and token.rpartition(".")[2] == CHECKED_BY_CLOUD_RUN
+    key = None if checked else _signing_key(auth.push_jwks_url, key_id)
     claims = _verify(token, key, [algorithm], auth.push_audience, GOOGLE_ISSUERS)
     if claims.get("email") != auth.push_email or claims.get("email_verified") is not True:
         raise Unauthenticated("not the service account that pushes")
@@ -138,6 +154,7 @@ def _header(segment: str) -> tuple[str, str]:
 def _verify(
     token: str, key: Any, algorithms: list[str], audience: str, issuer: str | tuple[str, ...]
 ) -> dict[str, Any]:
+    """The claims of a token that `key` signed; without a key its signature has been verified before."""
     try:
         return jwt.decode(
             token,
@@ -146,7 +163,17 @@ def _verify(
             audience=audience,
             issuer=issuer,
             leeway=LEEWAY_S,
-            options={"require": ["exp", "iss", "aud", "sub"]},
+            options={
+                "require": ["exp", "iss", "aud", "sub"],
+                "verify_signature": key is not None,
+                # Said outright, because without a signature to verify PyJWT would check no claims either.
+                "verify_exp": True,
+                "verify_nbf": True,
+                "verify_iat": True,
+                "verify_aud": True,
+                "verify_iss": True,
+                "verify_sub": True,
+            },
         )
     except jwt.PyJWTError as error:
         raise Unauthenticated(str(error)) from error

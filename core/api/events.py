@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -38,11 +39,33 @@ class _OnboardingEvent(OnboardingFields):
 _USER = TypeAdapter(Id)
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message as it came. data: None when it cannot be read, and `raw` is what came instead."""
+
+    message_id: str
+    published_at: float
+    data: bytes | None
+    raw: bytes = b""
+
+
 def parse_message(body: bytes, now: float) -> Message:
     """The message in a delivery. Raises InvalidInput when the body is none of Pub/Sub's forms.
 
     A message that holds no usable events still is a message: all of it is in `rejected`.
     """
+    return message_in(open_delivery(body, now), now)
+
+
+def message_in(delivery: Delivery, now: float) -> Message:
+    """The events in a delivery."""
+    if delivery.data is None:
+        return Message(delivery.message_id, "", (), (_rejected("data is not base64", delivery.raw),))
+    return parse_data(delivery.data, delivery.message_id, now, delivery.published_at)
+
+
+def open_delivery(body: bytes, now: float) -> Delivery:
+    """What was delivered, in whichever form. Raises InvalidInput when the body is none of Pub/Sub's."""
     try:
         envelope = from_json(body, allow_inf_nan=False)
     except ValueError as error:
@@ -57,8 +80,8 @@ def parse_message(body: bytes, now: float) -> Message:
     try:
         data = base64.b64decode(message.get("data") or "", validate=True)
     except (binascii.Error, TypeError, ValueError):
-        return Message(message_id, "", (), (_rejected("data is not base64", to_json(message)),))
-    return parse_data(data, message_id, now, published_at)
+        return Delivery(message_id, published_at, None, to_json(message))
+    return Delivery(message_id, published_at, data)
 
 
 def parse_data(data: bytes, message_id: str, now: float, published_at: float) -> Message:

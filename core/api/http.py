@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from flask import Request, Response
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-from core.api.auth import Headers, Identity, acting_for, authenticate
+from core.api.auth import Headers, Identity, acting_for, authenticate, is_service
 from core.config import Settings
 from core.errors import Conflict, Forbidden, InvalidInput, NotFound, SonaError, StoreUnavailable, Unauthenticated
 from core.flows.services import Services
-from core.telemetry import logger
+from core.telemetry import correlated, count, exporting, logger, measure, span
 
 log = logger("http")
 
@@ -53,12 +55,14 @@ class Route:
     """`answer` gets the call and returns what becomes the JSON body.
 
     A route without schema gets the raw body, uncapped: Pub/Sub's messages are larger than what callers may send.
+    limit: which rate of core.config.LimitSettings holds for callers: read, write or train.
     """
 
     answer: Callable[[Call], Mapping[str, Any]]
     schema: TypeAdapter[Any] | None = None
     status: int = 200
     caller: Callable[[Headers, Settings], Identity] = authenticate
+    limit: str = "read"
 
 
 Routes = Mapping[str, Mapping[str, Route]]  # path -> method -> route
@@ -74,17 +78,55 @@ class Refused(Exception):
         self.status, self.code, self.headers, self.details = status, code, dict(headers or {}), details
 
 
+class _Edge:
+    """Where a bug ends, the only place of its kind: it is logged with its traceback, and the caller gets a 503, so that
+    a client tries again and a message is delivered again."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, bug: BaseException | None, at: TracebackType | None) -> bool:
+        if not isinstance(bug, Exception):
+            return False  # all went well, or the process is being stopped
+        log.error("unexpected error", path=self._request.path, exc_info=bug)
+        return True
+
+
 def dispatch(request: Request, routes: Routes, services: Callable[[], Services]) -> Response:
-    """Answer one request. Bugs propagate; everything SONA raises on purpose becomes its status and {error, message}."""
+    """Answer one request; whatever happens, the answer is JSON, and an error is {error, message, details?}."""
+    began = time.perf_counter()
+    with _Edge(request):
+        response = _answer(request, routes, services)
+        if exporting():
+            spent_ms, status = (time.perf_counter() - began) * 1e3, str(response.status_code)
+            measure("sona.request.duration", spent_ms, path=_known(request, routes), status=status)
+        return response
+    count("sona.bugs", path=_known(request, routes))
+    return _repair()
+
+
+def _known(request: Request, routes: Routes) -> str:
+    """The request's path if it is one of ours: an attribute must not have as many values as there are callers."""
+    return request.path if request.path in routes else "other"
+
+
+def _answer(request: Request, routes: Routes, services: Callable[[], Services]) -> Response:
+    """Everything SONA raises on purpose becomes its status."""
     try:
         route = _find(routes, request)
         built = services()
         if route.schema is not None:
             _check_body(request, built.settings.max_body_bytes)
         identity = route.caller(request.headers, built.settings)
+        _limit(built, identity, route, request.path)
         body = _read(request, route, built.settings.max_body_bytes)
-        payload = route.answer(Call(built, identity, body, time.time()))
-        return Response(to_json(payload), route.status, content_type=JSON_TYPE)
+        payload = _told(request, route, Call(built, identity, body, time.time()))
+        response = Response(to_json(payload), route.status, content_type=JSON_TYPE)
+        if built.limits.failing:
+            response.headers["Sona-Degraded"] = "rate_limits"
+        return response
     except Refused as refused:
         return _problem(refused.status, refused.code, str(refused), refused.details, refused.headers)
     except ValidationError as error:
@@ -102,6 +144,34 @@ def _find(routes: Routes, request: Request) -> Route:
         allowed = ", ".join(sorted(methods))
         raise Refused(405, "method_not_allowed", f"this path answers {allowed}", {"Allow": allowed})
     return route
+
+
+def _told(request: Request, route: Route, call: Call) -> Mapping[str, Any]:
+    """The route's answer, with log lines and spans tied to the caller's trace, and what is degraded counted."""
+    headers, project = request.headers, call.services.settings.stores.project
+    w3c, google = headers.get("traceparent", ""), headers.get("X-Cloud-Trace-Context", "")
+    with correlated(w3c, google, project), span(route.answer.__name__):
+        payload = route.answer(call)
+    for part in payload.get("degraded", ()) if exporting() else ():
+        count("sona.degraded", part=part)
+    return payload
+
+
+def _limit(built: Services, identity: Identity, route: Route, path: str) -> None:
+    """Refuse a caller who calls this route too often; the unknown ones are the load balancer's to limit."""
+    limits = built.settings.limits
+    if not limits.enabled or not identity.user_id:
+        return
+    per_minute, burst = {
+        "read": (limits.read_per_minute, limits.read_burst),
+        "write": (limits.write_per_minute, limits.write_burst),
+        "train": (limits.train_per_minute, limits.train_burst),
+    }[route.limit]
+    factor = limits.service_factor if is_service(identity, built.settings.auth) else 1.0
+    wait_s = built.limits.take(identity.user_id, path, per_minute * factor / 60.0, round(burst * factor), 1)
+    if wait_s > 0:
+        seconds = {"Retry-After": str(math.ceil(wait_s))}
+        raise Refused(429, "too_many_requests", "too many calls, try again later", seconds)
 
 
 def _check_body(request: Request, max_bytes: int) -> None:
@@ -138,7 +208,11 @@ def _failed(error: SonaError, request: Request) -> Response:
     log.error("request failed", path=request.path, reason=str(error), kind=type(error).__name__)
     if isinstance(error, StoreUnavailable):
         return _problem(503, "unavailable", str(error), headers={"Retry-After": str(error.retry_after_s)})
-    # Corrupt data and impossible settings are ours to repair; what exactly is broken is nobody else's business.
+    return _repair()
+
+
+def _repair() -> Response:
+    """For bugs, corrupt data and impossible settings: ours to repair, and nobody else's business what exactly it is."""
     return _problem(503, "unavailable", "the service needs repair", headers={"Retry-After": str(REPAIR_S)})
 
 

@@ -10,36 +10,53 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Tag, TypeAdapter
 
 from core.api import answers
-from core.api.auth import Headers, authenticate_push
-from core.api.events import parse_message
+from core.api.auth import Headers, authenticate_push, is_service
+from core.api.events import Delivery, message_in, open_delivery
+from core.api.experiment_schemas import parse_observations
 from core.api.http import ANY_PATH, ANYBODY, Call, Route, anyone
+from core.api.routing_answers import routing_out
 from core.api.schemas import (
+    BatchBody,
     InteractionBody,
     InteractionsBody,
     OnboardingBody,
     ProfileBody,
     RecommendBody,
     ScoreBody,
+    SearchBody,
     SimilarBody,
 )
 from core.config import Settings
-from core.errors import SonaError, StoreUnavailable
+from core.errors import Forbidden, SonaError, StoreUnavailable
 from core.flows.collect import collect
 from core.flows.ingest import ingest
+from core.flows.personalize_search import personalize_search
 from core.flows.profiles import update_profile
-from core.flows.recommend import recommend
+from core.flows.recommend import Answer, compose, recommend
 from core.flows.score import score
 from core.flows.services import Services
 from core.flows.similar import similar
 from core.ranking.query import Context, Filters, Query
+from core.telemetry import count
 
 TTL_S = 300  # how long a client may show an answer again; the viewer's own next event outdates it sooner
 PROBE_USER = "-"  # nobody's id: asking for it asks whether the store answers
 
 
 def answer_recommend(call: Call) -> answers.RecommendOut:
-    answer = recommend(call.services, call.body.query(call.user(), call.now), call.now)
-    return {
+    return recommendations(recommend(call.services, call.body.query(call.user(), call.now), call.now))
+
+
+def answer_batch(call: Call) -> answers.BatchOut:
+    """For services: what many users would get now. Nothing counts as shown."""
+    if not is_service(call.identity, call.services.settings.auth):
+        raise Forbidden("many users at once are for services")
+    composed = [compose(call.services, query, call.now) for query in call.body.queries()]
+    return {"answers": [{"user_id": answer.user_id, **recommendations(answer)} for answer in composed]}
+
+
+def recommendations(answer: Answer) -> answers.RecommendOut:
+    told: answers.RecommendOut = {
         "recommendations": [
             {
                 "content_id": item.content_id,
@@ -49,6 +66,7 @@ def answer_recommend(call: Call) -> answers.RecommendOut:
                 "based_on": item.based_on,
                 "explanation": item.explanation,
                 "score_parts": item.parts,
+                "pattern_id": item.pattern_id,
             }
             for item in answer.items
         ],
@@ -56,8 +74,12 @@ def answer_recommend(call: Call) -> answers.RecommendOut:
         "generated_at": answers.rfc3339(answer.generated_at),
         "ttl_seconds": TTL_S,
         "snapshot": answer.snapshot,
+        "experiments": dict(answer.variants),
         "degraded": answer.degraded,
     }
+    if answer.routed is not None:
+        told["routing"] = routing_out(answer.routed, answer.generated_at)
+    return told
 
 
 def answer_similar(call: Call) -> answers.SimilarOut:
@@ -85,6 +107,28 @@ def answer_score(call: Call) -> answers.UserScoreOut | answers.UserScoresOut:
     if body.content_id is not None:
         return {"user_id": user_id, **found[0], "degraded": degraded}
     return {"user_id": user_id, "scores": found, "degraded": degraded}
+
+
+def answer_search(call: Call) -> answers.SearchOut:
+    body: SearchBody = call.body
+    user_id = call.user()
+    query = Query(user_id, context=body.context.context() if body.context else Context())
+    found = personalize_search(call.services, query, body.found(), call.now, body.experiment_variant, body.boost_weight)
+    return {
+        "user_id": user_id,
+        "results": [
+            {
+                "content_id": item.content_id,
+                "score": round(item.score, 6),
+                "original_score": item.relevance,
+                "personal_score": item.personal,
+            }
+            for item in found.results
+        ],
+        "weight": found.weight,
+        "experiments": dict(found.variants),
+        "degraded": found.degraded,
+    }
 
 
 def answer_collect(call: Call) -> answers.AcceptedOut:
@@ -116,8 +160,23 @@ def answer_profile(call: Call) -> answers.ProfileOut:
 
 
 def answer_ingest(call: Call) -> answers.IngestedOut:
-    done = ingest(call.services, parse_message(call.body, call.now), call.now)
+    delivery = open_delivery(call.body, call.now)
+    done = ingest(call.services, message_in(delivery, call.now), call.now)
+    observe(call.services, delivery, call.now)
+    for outcome, number in (("stored", done.stored), ("known", done.known), ("rejected", done.rejected)):
+        count("sona.events", number, outcome=outcome)
     return {"status": "ingested", "stored": done.stored, "known": done.known, "rejected": done.rejected}
+
+
+def observe(services: Services, delivery: Delivery, now: float) -> None:
+    """Keep what the delivery says about experiments; what cannot be read is kept with its reason."""
+    if delivery.data is None:
+        return
+    seen, problem = parse_observations(delivery.data, now)
+    if problem:
+        services.log.reject(problem, delivery.data, delivery.message_id)
+    if seen is not None:
+        services.observations.record(seen)
 
 
 def _vector_dims(services: Services, now: float) -> int:
@@ -185,8 +244,10 @@ INTERACTIONS: TypeAdapter[Any] = TypeAdapter(
 
 RECOMMEND_ROUTES = {
     "/api/v1/recommendations": {"POST": Route(answer_recommend, TypeAdapter(RecommendBody))},
+    "/api/v1/recommendations/batch": {"POST": Route(answer_batch, TypeAdapter(BatchBody))},
     "/api/v1/recommendations/similar": {"POST": Route(answer_similar, TypeAdapter(SimilarBody))},
     "/api/v1/personalization/score": {"POST": Route(answer_score, TypeAdapter(ScoreBody))},
+    "/api/v1/search/personalize": {"POST": Route(answer_search, TypeAdapter(SearchBody))},
     "/health": {
         "GET": health(
             "recommend", {"snapshot": snapshot_probe, "hot_store": hot_store_probe, "cold_store": cold_store_probe}
@@ -194,12 +255,12 @@ RECOMMEND_ROUTES = {
     },
 }
 COLLECT_ROUTES = {
-    "/api/v1/interactions": {"POST": Route(answer_collect, INTERACTIONS, 202)},
+    "/api/v1/interactions": {"POST": Route(answer_collect, INTERACTIONS, 202, limit="write")},
     "/health": {"GET": health("collect", {})},
 }
 PROFILE_ROUTES = {
-    "/api/v1/profile/update": {"POST": Route(answer_profile, TypeAdapter(ProfileBody), 202)},
-    "/api/v1/profile/onboarding": {"POST": Route(answer_onboarding, TypeAdapter(OnboardingBody), 202)},
+    "/api/v1/profile/update": {"POST": Route(answer_profile, TypeAdapter(ProfileBody), 202, limit="write")},
+    "/api/v1/profile/onboarding": {"POST": Route(answer_onboarding, TypeAdapter(OnboardingBody), 202, limit="write")},
     "/health": {"GET": health("profiles", {})},
 }
 INGEST_ROUTES = {

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from core.errors import InvalidInput
+from core.flows.personalize_search import DEFAULT_WEIGHT, Result
 from core.flows.profiles import Viewing
 from core.interaction import MAX_STARS, Event, Interaction, InteractionType, Onboarding
 from core.ranking.query import Context, Filters, Query
@@ -34,6 +35,7 @@ Genre = Annotated[Word, StringConstraints(to_lower=True)]
 Few = Annotated[list[T], Field(max_length=32)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Limit = Annotated[int, Field(ge=1, le=100)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=PRINTABLE, strip_whitespace=True)]
 
 EARLIEST_S = 631_152_000.0  # 1990-01-01: nothing was streamed before, so an earlier clock is wrong
 CLOCK_AHEAD_S = 86_400.0  # time zones mistaken for UTC; anything later is wrong
@@ -80,6 +82,7 @@ class EventFields(Strict):
     rewatch: bool = Field(False, validation_alias=AliasChoices("is_rewatch", "rewatch"))
     device: Word | None = Field(None, validation_alias=AliasChoices("device_type", "device"))
     request_id: Id | None = None
+    pattern_id: Id | None = None
 
     def event(self, user_id: str, now: float, arrived_at: float, fallback_id: str | None = None) -> Event:
         """The event in the flows' words. Raises InvalidInput when its parts do not fit together."""
@@ -96,6 +99,7 @@ class EventFields(Strict):
             rewatch=self.rewatch,
             device=self.device,
             request_id=self.request_id,
+            pattern_id=self.pattern_id,
         )
 
 
@@ -180,6 +184,7 @@ class RecommendBody(ForUser):
     filters: FilterFields | None = None
     diversity_threshold: Share | None = None  # MMR's lambda: 1 is pure relevance
     recent_events: Annotated[list[EventFields], Field(max_length=100)] = []
+    text: Text | None = Field(None, validation_alias=AliasChoices("query", "query_text"))
 
     def query(self, user_id: str, now: float) -> Query:
         return Query(
@@ -191,7 +196,34 @@ class RecommendBody(ForUser):
             exclude_seen=self.exclude_watched,
             recent_events=tuple(event.event(user_id, now, now) for event in self.recent_events),
             mmr_lambda=self.diversity_threshold,
+            text=self.text,
         )
+
+
+class BatchBody(Strict):
+    """The same request for many users; what differs from user to user is asked for one by one."""
+
+    user_ids: Annotated[list[Id], Field(min_length=1, max_length=100)]
+    context: ContextFields | None = None
+    limit: Limit = 20
+    exclude_watched: bool = True
+    exclude_ids: Annotated[list[Id], Field(max_length=1000)] = []
+    filters: FilterFields | None = None
+    diversity_threshold: Share | None = None
+
+    def queries(self) -> list[Query]:
+        return [
+            Query(
+                user_id=user_id,
+                limit=self.limit,
+                context=self.context.context() if self.context else Context(),
+                filters=self.filters.filters() if self.filters else Filters(),
+                exclude=tuple(self.exclude_ids),
+                exclude_seen=self.exclude_watched,
+                mmr_lambda=self.diversity_threshold,
+            )
+            for user_id in dict.fromkeys(self.user_ids)
+        ]
 
 
 class SimilarBody(Strict):
@@ -210,6 +242,23 @@ class ScoreBody(ForUser):
         if (self.content_id is None) == (self.content_ids is None):
             raise ValueError("give either content_id or content_ids")
         return self
+
+
+class ResultFields(Strict):
+    """One result of a search, with the search engine's own score."""
+
+    content_id: Id
+    score: Share = Field(validation_alias=AliasChoices("score", "relevance_score", "relevance"))
+
+
+class SearchBody(ForUser):
+    results: Annotated[list[ResultFields], Field(max_length=200)]
+    experiment_variant: Word | None = None  # control, low, medium, high or aggressive
+    boost_weight: Share = DEFAULT_WEIGHT  # where neither a variant nor a running experiment decides
+    context: ContextFields | None = None
+
+    def found(self) -> list[Result]:
+        return [Result(fields.content_id, fields.score) for fields in self.results]
 
 
 class InteractionBody(EventFields, ForUser):

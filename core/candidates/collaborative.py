@@ -1,10 +1,13 @@
 """What people who liked the same titles liked, and what they watched next.
 
-Item-item weights of a closed-form linear model (EASE, Steck 2019) fed with a recency-decayed history, plus windowed
-next-title transitions. Both are linear in the history, so a request gathers and adds a few hundred sparse rows.
+Three signals: item-item weights of a closed-form linear model (EASE, Steck 2019) fed with a recency-decayed history,
+windowed next-title transitions, and a linear model of the whole sequence (core.snapshot.sequences). All are linear in
+the history, so a request gathers and adds a few hundred sparse rows.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +28,39 @@ def spread(neighbours: Neighbours, rows: NDArray, weights: NDArray, size: int) -
     return np.bincount(neighbours.index[rows].ravel(), values.ravel(), minlength=size)
 
 
-def collaborative_scores(viewer: Viewer) -> NDArray:
-    """(n,) combined z-scores; zeros for a viewer without positive history."""
+def similar(viewer: Viewer) -> NDArray:
+    """(n,) item-item weights of the liked titles, the latest counting most."""
     liked = viewer.recency > 0
-    rows, weights = viewer.rows[liked], viewer.recency[liked]
+    return spread(viewer.snapshot.collaborative, viewer.rows[liked], viewer.recency[liked], len(viewer.allowed))
+
+
+def following(viewer: Viewer) -> NDArray:
+    """(n,) how often others went on from the latest liked titles to each title."""
+    latest = np.flatnonzero(viewer.recency > 0)[-TRANSITION_WINDOW:]
+    return spread(viewer.snapshot.transitions, viewer.rows[latest], viewer.recency[latest], len(viewer.allowed))
+
+
+def sequence(viewer: Viewer) -> NDArray:
+    """(n,) what the sequence of liked titles leads to; zeros where the snapshot has no such model."""
+    liked = np.flatnonzero(viewer.liking > 0)
+    steps = np.arange(len(liked) - 1, -1, -1)
     size = len(viewer.allowed)
-    similar = z_scores(spread(viewer.snapshot.collaborative, rows, weights, size))
-    latest = slice(-TRANSITION_WINDOW, None)
-    following = z_scores(spread(viewer.snapshot.transitions, rows[latest], weights[latest], size))
-    return similar + TRANSITION_WEIGHT * following
+    scores = np.zeros(size)
+    for decay, neighbours in viewer.snapshot.sequence.items():
+        near = liked[-horizon(decay) :]
+        weights = viewer.liking[near] * np.float32(decay) ** steps[-horizon(decay) :]
+        scores += spread(neighbours, viewer.rows[near], weights, size)
+    return scores
+
+
+def horizon(decay: float) -> int:
+    """Steps after which what decays so counts less than a hundredth."""
+    return math.ceil(math.log(0.01) / math.log(decay))
+
+
+def collaborative_scores(viewer: Viewer) -> NDArray:
+    """(n,) z-scores of the first two signals, added up; zeros for a viewer without positive history."""
+    return z_scores(similar(viewer)) + TRANSITION_WEIGHT * z_scores(following(viewer))
 
 
 def collaborative(viewer: Viewer, pool: int) -> Ranking:

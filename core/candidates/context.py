@@ -17,6 +17,9 @@ from core.snapshot.snapshot import Snapshot
 DAYPARTS = ("night", "morning", "afternoon", "evening")  # six hours each from midnight
 MAX_LIFT = 2.0  # one circumstance at most doubles or halves a title: it bends popularity, it does not replace it
 MOOD_LIFT = 1.5
+# Positives of a title at which what is known of its circumstances counts half. On ratings, whose hour says nothing of
+# the viewing, undamped lifts cost a twelfth of popularity's NDCG@10, with 100 a sixtieth, with 500 nothing measurable.
+LIFT_EVIDENCE = 500.0
 BINGE_LIFT = 10.0  # the next episode of what is being binged comes first
 SHORT_MINUTES, LONG_MINUTES = 30, 60  # specification: small screens favour short titles, television long ones
 
@@ -83,6 +86,8 @@ def _lift_all(snapshot: Snapshot, circumstances: Circumstances) -> NDArray:
     lifts = _lift(snapshot.dayparts[part], base) * _lift(snapshot.weekend[int(weekend)], base)
     if device in snapshot.vocabulary.devices:
         lifts *= _lift(snapshot.devices[snapshot.vocabulary.devices.index(device)], base)
+    lifts **= popular / (popular + LIFT_EVIDENCE)
+    if device in snapshot.vocabulary.devices:
         lifts *= _runtime_lift(snapshot.attributes["runtime"], device)
     if wanted:
         lifts *= np.where(snapshot.attributes["genres"] & genre_mask(snapshot, wanted), MOOD_LIFT, 1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from core.errors import SonaError
 
 V = TypeVar("V")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,10 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
-    rankings: dict[str, Ranking]
+class Gathered(Generic[R]):
+    """What every strategy answered: rankings, or scores of all titles."""
+
+    rankings: dict[str, R]
     failed: dict[str, str]  # strategy -> reason; never silently an empty list
     elapsed_ms: dict[str, float]
 
@@ -45,10 +48,10 @@ def top(scores: NDArray, allowed: NDArray, k: int) -> Ranking:
     return Ranking(rows[order], values[order])
 
 
-def gather(strategies: Mapping[str, Callable[[V], Ranking]], viewer: V, deadline_ms: float) -> Gathered:
+def gather(strategies: Mapping[str, Callable[[V], R]], viewer: V, deadline_ms: float) -> Gathered[R]:
     """Run the strategies in order. One that fails, or that would start after the deadline, is named with its reason."""
     begun = perf_counter()
-    rankings: dict[str, Ranking] = {}
+    rankings: dict[str, R] = {}
     failed: dict[str, str] = {}
     elapsed: dict[str, float] = {}
     for name, strategy in strategies.items():

@@ -13,14 +13,17 @@ from core.ranking.query import Context
 from core.snapshot.snapshot import Snapshot
 
 WINDOW = 50  # titles of history that strategies use; .8^50 < 1e-4
+# What was always popular counts like so many events of now. Where six hundred count at a time, 100 costs .006 NDCG@10
+# and 30 a third of that; where forty do, new viewers gain .12 from 10 and .14 from 30.
+PRIOR_EVENTS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
     """`rows` (m,) are snapshot rows of the recent history, oldest first, an episode standing for its series.
 
-    at: (m,) Unix seconds of their latest events; recency: (m,) position decay, latest positive title = 1; taste: (m,)
-    signed preference x time decay;
+    at: (m,) Unix seconds of their latest events; liking: (m,) positive preference, 0 for what was not liked; recency:
+    (m,) liking x position decay, latest positive title = 1; taste: (m,) signed preference x time decay;
     trending: (n,) decayed online counts, sum 1; allowed: (n,) bool, what may be recommended at all.
     """
 
@@ -30,6 +33,7 @@ class Viewer:
     now: float
     rows: NDArray
     at: NDArray
+    liking: NDArray
     recency: NDArray
     taste: NDArray
     trending: NDArray
@@ -63,18 +67,19 @@ def view(
     recency = (liked * history_decay ** np.maximum(steps, 0)).astype(np.float32)
     days = np.maximum(now - history["last_at"], 0.0) / DAY_S
     taste = (weights * decay(days)).astype(np.float32)
-    trending = normalise_counts(counts, snapshot.popularity)
-    return Viewer(snapshot, state, context, now, rows, history["last_at"], recency, taste, trending, allowed)
+    trending = normalise_counts(counts, snapshot.popularity_all)
+    return Viewer(snapshot, state, context, now, rows, history["last_at"], liked, recency, taste, trending, allowed)
 
 
 def normalise_counts(counts: NDArray, prior: NDArray) -> NDArray:
-    """(n,) float32 shares that sum to 1: online counts, with the snapshot's popularity where nothing is counted yet.
+    """(n,) float32 shares that sum to 1: online counts, with the snapshot's popularity where little is counted.
 
-    The prior weighs like at most ten events, so that live counts take over as soon as there are some.
+    The prior weighs like at most PRIOR_EVENTS, so that live counts take over as soon as there are some.
     """
     prior_total, live_total = float(prior.sum()), float(counts.sum())
-    blended = counts + prior * (min(10.0, prior_total) / prior_total if prior_total > 0 else 0.0)
-    total = live_total + min(10.0, prior_total)
+    weight = min(PRIOR_EVENTS, prior_total)
+    blended = counts + prior * (weight / prior_total if prior_total > 0 else 0.0)
+    total = live_total + weight
     if total <= 0:
         return np.full(len(counts), 1.0 / max(len(counts), 1), np.float32)
     return (blended / total).astype(np.float32)

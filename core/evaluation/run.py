@@ -28,9 +28,11 @@ FROZEN = "sona, learning off"
 VARIANTS: dict[str, Callable[[Variant], Variant]] = {
     OURS: lambda default: default,
     FROZEN: lambda default: Variant(default.settings, learning=False),
+    "sona, as specified": lambda default: default.with_ranking(preset="sona", fusion="rrf", genre_cap=0.4),
     "sona, fusion by ranks": lambda default: default.with_ranking(fusion="rrf"),
     "sona, fusion by scores": lambda default: default.with_ranking(fusion="scores"),
     "sona, no diversity": lambda default: default.with_ranking(mmr_lambda=1.0, genre_cap=1.0),
+    "sona, no patterns": lambda default: default.with_ranking(pattern_strength=0.0),
     "sona, no adapters": lambda default: default.with_ranking(base_tier=False, slow_tier=False, fast_tier=False),
     "sona, base tier only": lambda default: default.with_ranking(base_tier=True, slow_tier=False, fast_tier=False),
     "sona, fast tier only": lambda default: default.with_ranking(base_tier=False, slow_tier=False, fast_tier=True),

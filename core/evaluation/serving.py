@@ -25,6 +25,7 @@ from core.evaluation.batches import OnlineCounts
 from core.evaluation.dataset import Dataset
 from core.evaluation.histories import Histories
 from core.evaluation.metrics import K
+from core.evaluation.pattern_bank import bank_at_cut
 from core.evaluation.splits import Cases, Split
 from core.flows.recommend import rank
 from core.interaction import signal_strength
@@ -84,6 +85,7 @@ def recommend(
     codes[rows] = np.arange(len(rows))
     served = snapshot if wide else restricted(snapshot, rows[split.catalogue])
     users = histories or Histories(split, snapshot)
+    patterns = bank_at_cut(split, snapshot) if settings.pattern_strength else None
     counters = OnlineCounts(split, settings.popularity_half_life_days, counted_in_service(split.data))
     counts = np.zeros(len(snapshot), np.float32)
     lists = np.full((len(cases), K), -1, np.int32)
@@ -97,7 +99,7 @@ def recommend(
         query = Query(user_id=split.data.user_ids[user], limit=K, exclude=unknown)
         if only is not None:
             served = restricted(snapshot, rows[only[i]])
-        answer = rank(served, state, counts, query, settings, now, adapter)
+        answer = rank(served, state, counts, query, settings, now, adapter, patterns=patterns)
         finite = [item.row for item in answer.items if isfinite(item.score)][:K]
         lists[i, : len(finite)] = codes[finite]
         degraded.update(answer.degraded)

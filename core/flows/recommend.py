@@ -1,9 +1,10 @@
-"""The story of a request: load the viewer, let strategies propose, fuse, boost by the adapter, diversify, explain."""
+"""The story of a request: load the viewer, let strategies propose, fuse, boost by adapter and patterns, diversify."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from time import perf_counter
 from uuid import uuid4
 
 import numpy as np
@@ -11,34 +12,32 @@ from numpy.typing import NDArray
 
 from core.adaptation import codec
 from core.adaptation.codec import UserAdapter
-from core.candidates.cold_start import cold_start, cold_start_share
-from core.candidates.collaborative import collaborative
-from core.candidates.content import content
-from core.candidates.context import context
-from core.candidates.gather import Gathered, gather
-from core.candidates.graph import graph
+from core.adaptation.query import RECENT
+from core.candidates.text import TextMatch, by_text
 from core.candidates.viewer import Viewer, view
 from core.config import RankingSettings
-from core.errors import ConfigurationError, CorruptData, StoreUnavailable
+from core.errors import CorruptData, StoreUnavailable
+from core.flows.decisions import record_decision
 from core.flows.impressions import publish_impressions
+from core.flows.proposals import SEARCH, propose
+from core.flows.route import Routed, count_answered, plan_query
+from core.flows.search import match_text
 from core.flows.services import Services
+from core.patterns.index import PatternIndex
 from core.profile.codec import decode
 from core.profile.state import UserState, fold
+from core.ranking import pattern_boost
 from core.ranking.adapter_boost import PART, boost
 from core.ranking.diversity import diversify
-from core.ranking.explain import explain
-from core.ranking.fusion import PRESETS, Fused, fuse_rrf, fuse_scores
+from core.ranking.explain import explain, relation
+from core.ranking.fusion import Fused
 from core.ranking.query import Query
 from core.ranking.rules import allowed_rows
+from core.routing.plan import Plan
+from core.routing.proposals import asked_for
 from core.snapshot.snapshot import Snapshot
 
-STRATEGIES = {
-    "collaborative": collaborative,
-    "content": content,
-    "graph": graph,
-    "context": context,
-    "cold_start": cold_start,
-}
+IMPERSONAL = ("context", "cold_start")
 DIVERSITY_POOL = 3  # MMR chooses among this many times the limit, and at least...
 MIN_DIVERSITY_POOL = 60  # ...this many
 BOOST_POOL = 4  # of so many times as many titles the adapter changes the order: further ones it hardly lifts that far
@@ -47,7 +46,8 @@ BOOST_POOL = 4  # of so many times as many titles the adapter changes the order:
 @dataclass(frozen=True, slots=True)
 class Recommended:
     """One title of an answer. `parts` are the strategies' shares of `score`, which lies in [0, 1], and what the adapter
-    added or took; `strategy` gave the largest share."""
+    and patterns added or took; `strategy` gave the share that sets the title apart from the other candidates,
+    `pattern_id` is the pattern that lifted it most."""
 
     row: int
     content_id: str
@@ -57,13 +57,17 @@ class Recommended:
     strategy: str
     based_on: tuple[str, ...]
     explanation: str
+    pattern_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
+    """pattern_match: a pattern was about this request, and results of it were among the candidates."""
+
     items: tuple[Recommended, ...]
     degraded: tuple[str, ...]
     elapsed_ms: dict[str, float]
+    pattern_match: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +79,36 @@ class Answer:
     state_seq: int
     generated_at: float
     degraded: tuple[str, ...]
+    variants: Mapping[str, str] = field(default_factory=dict)  # running experiment -> the user's variant
+    routed: Routed | None = None  # what the words of the request were taken for
 
 
 def recommend(services: Services, query: Query, now: float) -> Answer:
-    """Recommendations for one user. Raises StoreUnavailable only when no snapshot has ever been loaded."""
+    """Recommendations for one user, who sees them. Raises StoreUnavailable only when there never was a snapshot."""
+    answer = compose(services, query, now)
+    if services.settings.impressions or answer.variants:
+        publish_impressions(services, answer, now)
+    return answer
+
+
+def compose(services: Services, query: Query, now: float) -> Answer:
+    """As `recommend`, and nobody is told: for answers that may never be shown."""
+    started = perf_counter()
     snapshot, degraded = services.snapshot(now)
+    plan, routed, route_degraded = plan_query(services, snapshot, query, now)
+    query = plan.query
     state, adapter, state_degraded = load_viewer(services, query)
     counts, counts_degraded = services.trending.counts(snapshot, now)
-    ranked = rank(snapshot, state, counts, query, services.settings.ranking, now, adapter)
-    names = tuple(dict.fromkeys(degraded + state_degraded + counts_degraded + ranked.degraded))
-    answer = Answer(uuid4().hex, query.user_id, ranked.items, snapshot.version, state.seq, now, names)
-    if services.settings.impressions:
-        publish_impressions(services, answer, now)
+    match, match_degraded = match_text(services, snapshot, query.text) if query.text else (None, ())
+    trial, trial_degraded = services.experiment_memory.trial(query.user_id, services.settings.ranking, now)
+    patterns, lost = services.pattern_memory.index(snapshot, now) if trial.settings.pattern_strength else (None, ())
+    ranked = rank(snapshot, state, counts, query, trial.settings, now, adapter, match, plan, patterns)
+    parts = degraded + route_degraded + state_degraded + counts_degraded + match_degraded + trial_degraded + lost
+    names, variants = tuple(dict.fromkeys(parts + ranked.degraded)), trial.variants
+    if routed is not None:
+        count_answered(services, routed, 1000 * (perf_counter() - started), now)
+    answer = Answer(uuid4().hex, query.user_id, ranked.items, snapshot.version, state.seq, now, names, variants, routed)
+    record_decision(services.settings.telemetry, answer, trial.settings, ranked.elapsed_ms, adapter)
     return answer
 
 
@@ -120,42 +142,43 @@ def rank(
     settings: RankingSettings,
     now: float,
     adapter: UserAdapter | None = None,
+    match: TextMatch | None = None,
+    plan: Plan | None = None,
+    patterns: PatternIndex | None = None,
 ) -> Ranked:
     """The pure part: everything that decides the order. Evaluation calls exactly this.
 
-    adapter: the user's slow tier; the fast one is part of the state.
+    adapter: the user's slow tier; the fast one is part of the state. match: how titles match the query's text. plan:
+    what else the text asks for. patterns: what worked for others; a query in words asks for those about the titles
+    that answer it best.
     """
     allowed = allowed_rows(snapshot, state, query.filters, query.exclude, query.exclude_seen, now)
+    if plan and plan.given and not allowed.any():  # nothing is all that the words say
+        allowed = allowed_rows(snapshot, state, plan.given, query.exclude, query.exclude_seen, now)
+    found = by_text(match, allowed, pool_of(query), settings.rrf_k) if match else None
+    found = asked_for(snapshot, plan, allowed, pool_of(query), now, found) if plan else found
+    if plan and plan.share is not None:
+        settings = replace(settings, search_weight=plan.share)
+    allowed = allowed if found is None else np.isin(np.arange(len(allowed)), found.rows)
     viewer = view(snapshot, state, query.context, now, counts, allowed, settings.history_decay)
-    weights = strategy_weights(settings.preset, viewer.positives)
-    gathered = propose(viewer, weights, settings)
-    proposed = fuse(gathered, weights, settings)
-    fused, degraded = boost(proposed, viewer, adapter, settings, BOOST_POOL * pool_of(query))
+    reach = BOOST_POOL * pool_of(query)
+    proposed = propose(viewer, settings, reach, found)
+    adapted, degraded = boost(proposed.fused, viewer, adapter, settings, reach)
+    about = None if found is None else found.rows[:RECENT]
+    fused, applied = pattern_boost.boost(adapted, viewer, patterns, settings, reach, about)
     chosen = choose(viewer, fused, query, settings)
-    best = sum(weights.values()) / (settings.rrf_k + 1) if settings.fusion == "rrf" else sum(weights.values())
-    return Ranked(describe(viewer, fused, chosen, best), (*gathered.failed, *degraded), gathered.elapsed_ms)
+    items = describe(viewer, fused, chosen, proposed.best, applied.by_row or {})
+    if plan and plan.like:
+        items = tuple(compared(snapshot, item, plan.like[0]) for item in items)
+    return Ranked(items, (*proposed.failed, *degraded), proposed.elapsed_ms, applied.by_row is not None)
 
 
-def strategy_weights(preset: str, positives: int) -> dict[str, float]:
-    """Weights of the strategies: the preset's, of which cold start takes its share while there is little history."""
-    if preset not in PRESETS:
-        raise ConfigurationError(f"preset {preset!r} is not one of {', '.join(PRESETS)}")
-    share = cold_start_share(positives)
-    weights = {name: weight * (1 - share) for name, weight in PRESETS[preset].items()}
-    weights["context"] = PRESETS[preset]["context"]  # circumstances count for a new viewer too
-    weights["cold_start"] = share
-    return {name: weight for name, weight in weights.items() if weight > 0}
-
-
-def propose(viewer: Viewer, weights: dict[str, float], settings: RankingSettings) -> Gathered:
-    asked = {name: partial(STRATEGIES[name], pool=settings.pool_size) for name in weights}
-    return gather(asked, viewer, settings.strategy_deadline_ms)
-
-
-def fuse(gathered: Gathered, weights: dict[str, float], settings: RankingSettings) -> Fused:
-    if settings.fusion == "scores":
-        return fuse_scores(gathered.rankings, weights)
-    return fuse_rrf(gathered.rankings, weights, settings.rrf_k)
+def compared(snapshot: Snapshot, item: Recommended, anchor: int) -> Recommended:
+    """An answer to "like this one": what the two titles share is its reason where it was found by that."""
+    if item.strategy != SEARCH:
+        return item
+    reason = relation(snapshot.title(item.row), snapshot.title(anchor))
+    return replace(item, based_on=(snapshot.content_id(anchor),), explanation=reason)
 
 
 def pool_of(query: Query) -> int:
@@ -168,22 +191,41 @@ def choose(viewer: Viewer, fused: Fused, query: Query, settings: RankingSettings
     pool = pool_of(query)
     rows = fused.rows[:pool]
     lambda_ = settings.mmr_lambda if query.mmr_lambda is None else query.mmr_lambda
-    cap = 1.0 if query.filters.genres else settings.genre_cap  # whoever asks for a genre wants that genre
+    cap = 1.0 if query.filters.genres or query.text else settings.genre_cap  # whoever asks for a genre wants that genre
     snapshot = viewer.snapshot
     primary = snapshot.attributes["primary"][rows]
-    return diversify(fused.scores[:pool], snapshot.vectors[rows], primary, query.limit, lambda_, cap)
+    return diversify(fused.relevance(pool), snapshot.vectors[rows], primary, query.limit, lambda_, cap)
 
 
-def describe(viewer: Viewer, fused: Fused, chosen: list[int], best: float) -> tuple[Recommended, ...]:
-    """The chosen positions with titles, reasons and score parts as shares of `best`, the highest possible score."""
+def reasons_of(names: tuple[str, ...], parts: NDArray, usual: NDArray) -> list[str]:
+    """For each title the strategy that explains it: what lifts it above the other candidates, not what all have.
+
+    parts: (s, m) shares of m titles; usual: (s, 1) their means over all candidates. What everybody wants explains
+    a title only where nothing about this viewer does.
+    """
+    excess = np.where(parts > 0, parts - usual, -np.inf)
+    impersonal = np.array([name in IMPERSONAL for name in names[: len(parts)]])[:, None]
+    personal = np.where(impersonal, -np.inf, excess)
+    return [names[i] for i in np.where((personal > 0).any(axis=0), personal, excess).argmax(axis=0)]
+
+
+def describe(
+    viewer: Viewer, fused: Fused, chosen: list[int], best: float, lifted_by: Mapping[int, str]
+) -> tuple[Recommended, ...]:
+    """The chosen positions with titles, reasons and score parts as shares of `best`, the highest possible score.
+
+    lifted_by: snapshot row -> the pattern that lifted it.
+    """
     snapshot = viewer.snapshot
     rows = fused.rows[chosen].tolist()
     shares = fused.parts[:, chosen] / best
-    proposed = shares[: len(shares) - (PART in fused.names)]  # the adapter's part, if any, is the last
-    if len(proposed) < len(shares):
-        shares[-1] = np.minimum(shares[-1], 1.0 - proposed.sum(axis=0))  # nothing is better than the best
+    boosts = sum(part in fused.names for part in (PART, pattern_boost.PART))  # the last parts, if there are any
+    proposed = shares[: len(shares) - boosts]
+    for place in range(len(proposed), len(shares)):  # nothing is better than the best
+        shares[place] = np.minimum(shares[place], 1.0 - shares[:place].sum(axis=0))
     shares, totals = shares.round(6), shares.sum(axis=0).round(6).tolist()
-    leading = [fused.names[i] for i in proposed.argmax(axis=0)] if chosen else []
+    usual = fused.parts[: len(proposed)].sum(axis=1, keepdims=True) / max(len(fused.rows), 1) / best
+    leading = reasons_of(fused.names, proposed, usual) if chosen else []
     parts = [{name: part for name, part in zip(fused.names, row, strict=True) if part} for row in shares.T.tolist()]
     return tuple(
         Recommended(
@@ -195,6 +237,7 @@ def describe(viewer: Viewer, fused: Fused, chosen: list[int], best: float) -> tu
             strategy=reason.strategy,
             based_on=reason.based_on,
             explanation=reason.text,
+            pattern_id=lifted_by.get(row),
         )
         for row, total, part, reason in zip(rows, totals, parts, explain(viewer, rows, leading), strict=True)
     )

@@ -8,28 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.adaptation.codec import UserAdapter
-from core.candidates.cold_start import cold_start_scores
-from core.candidates.collaborative import collaborative_scores
-from core.candidates.content import content_scores
-from core.candidates.context import context_scores
-from core.candidates.graph import graph_scores
+from core.candidates.signals import SIGNALS, STRATEGY_OF
 from core.candidates.viewer import Viewer, view
 from core.config import RankingSettings
 from core.errors import NotFound
-from core.flows.recommend import load_viewer, strategy_weights
+from core.flows.recommend import load_viewer
 from core.flows.services import Services
 from core.ranking.adapter_boost import matches
+from core.ranking.fusion import standing
 from core.ranking.query import Query
+from core.ranking.weights import signal_weights
 
 BOOST = "lora_boost"  # the adapter's component, as the specification names it
-
-SCORES = {
-    "collaborative": collaborative_scores,
-    "content": content_scores,
-    "graph": graph_scores,
-    "context": context_scores,
-    "cold_start": cold_start_scores,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +53,20 @@ def score(
 def score_rows(
     viewer: Viewer, rows: NDArray, adapter: UserAdapter | None, settings: RankingSettings
 ) -> tuple[list[tuple[float, dict[str, float]]], tuple[str, ...]]:
-    """(score, components) of each row, and what is degraded. A standing is the share of the catalogue that a title
-    beats or ties; the adapter bends their sum as it does in a recommendation, and not beyond 1."""
-    weights = strategy_weights(settings.preset, viewer.positives)
+    """(score, components) of each row, and what is degraded: the score that fusion by logs and the adapter give the
+    title in a recommendation, as a share of the best there could be, and not beyond 1."""
+    weights = signal_weights(viewer, settings.preset)
     total = sum(weights.values())
-    components = {}
+    components: dict[str, NDArray] = {}
     for name, weight in weights.items():
-        values = SCORES[name](viewer)
-        standing = np.searchsorted(np.sort(values), values[rows], side="right") / len(values)
-        # No evidence at all is not a good standing: ties at zero score nothing.
-        components[name] = weight / total * np.where(values[rows] > 0, standing, 0.0)
+        part = weight / total * standing(SIGNALS[name](viewer))[rows].astype(np.float64)
+        strategy = STRATEGY_OF.get(name, name)
+        components[strategy] = components[strategy] + part if strategy in components else part
     proposed = np.sum(list(components.values()), axis=0)
     match, degraded = matches(viewer, rows, adapter, settings)
     if match is not None:
-        components[BOOST] = np.minimum(proposed * settings.adapter_strength * match, 1.0 - proposed)
+        gained = settings.adapter_strength / total * match
+        components[BOOST] = np.clip(gained, -proposed, 1.0 - proposed)
     scores = np.sum(list(components.values()), axis=0).round(6).tolist()
     parts = np.stack(list(components.values()), axis=1).round(6).tolist()
     return [

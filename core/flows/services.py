@@ -5,10 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.config import Settings
+from core.embedding.model_store import EncoderHolder
+from core.experiments.store import Experiments
+from core.flows.experiment_memory import ExperimentMemory
+from core.flows.observations import ObservationRecorder
+from core.flows.pattern_memory import PatternMemory
+from core.flows.routing_memory import RoutingMemory
 from core.flows.trending import Trending
+from core.patterns.store import Patterns
 from core.snapshot.publish import SnapshotHolder
 from core.snapshot.snapshot import Snapshot
-from core.stores.protocols import Adapters, Bucket, Catalog, EventLog, PopularityCounters, Publisher
+from core.stores.batched_limits import BatchedRateLimits
+from core.stores.personal_data import PersonalData
+from core.stores.protocols import (
+    Adapters,
+    Bucket,
+    Catalog,
+    Embeddings,
+    EventLog,
+    PopularityCounters,
+    Publisher,
+)
 from core.stores.tiered import TieredStates
 
 
@@ -24,6 +41,17 @@ class Services:
     publisher: Publisher
     snapshots: SnapshotHolder
     bucket: Bucket
+    models: Bucket
+    embeddings: Embeddings
+    encoders: EncoderHolder
+    patterns: Patterns
+    pattern_memory: PatternMemory
+    experiments: Experiments
+    experiment_memory: ExperimentMemory
+    observations: ObservationRecorder
+    personal_data: PersonalData
+    limits: BatchedRateLimits
+    routing: RoutingMemory
 
     def snapshot(self, now: float) -> tuple[Snapshot, tuple[str, ...]]:
         """The snapshot in hand, and ("snapshot",) when a newer one could not be looked for.

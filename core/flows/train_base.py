@@ -22,6 +22,7 @@ from core.adaptation.renewal import REMEMBERED, GenerationSettings, renew
 from core.catalog import Title
 from core.errors import NotFound
 from core.flows.services import Services
+from core.patterns.segments import as_viewers
 from core.snapshot.inputs import Interactions, collect_interactions
 from core.stores.protocols import Bucket
 from core.telemetry import logger
@@ -37,7 +38,7 @@ def train_base(services: Services, now: float, progress: Callable[[str], None] =
     """
     progress("reading the catalogue and the event log")
     titles = list(services.catalog.titles())
-    interactions = collect_interactions(services.log.evidence())
+    interactions = as_viewers(collect_interactions(services.log.evidence()), services.patterns.changes(0).put)
     return train_on(services.bucket, titles, interactions, now, progress)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import urllib.request
@@ -21,14 +22,21 @@ FUNCTIONS = Path(__file__).parents[2] / "functions"
 PREFIXES = {
     "/api/v1/recommendations": "recommend",
     "/api/v1/personalization": "recommend",
+    "/api/v1/search": "recommend",
     "/api/v1/interactions": "collect",
     "/api/v1/profile": "profiles",
     "/api/v1/adapter": "adapters",
     "/api/v1/lora": "adapters",
+    "/api/v1/patterns": "patterns",
+    "/api/v1/router": "router",
+    "/api/v1/experiments": "experiments",
     "/push/ingest": "ingest",
     "/push/adapt": "adapt",
     "/health": "recommend",
 }
+
+
+DESCRIPTIONS = {"/openapi.json": "application/json", "/docs": "text/html; charset=utf-8"}
 
 
 class GatewayServer(Server):
@@ -73,7 +81,18 @@ def application() -> WSGIApplication:
 
     def dispatch(environ: WSGIEnvironment, start_response: StartResponse) -> object:
         path = environ.get("PATH_INFO", "")
+        if path in DESCRIPTIONS:
+            return describe(path, start_response)
         owner = next((PREFIXES[prefix] for prefix in prefixes if path.startswith(prefix)), "recommend")
         return apps[owner](environ, start_response)
 
     return dispatch  # type: ignore[return-value]
+
+
+def describe(path: str, start_response: StartResponse) -> list[bytes]:
+    """What the functions offer, for programs or for people."""
+    from core.api.openapi import document, page
+
+    text = json.dumps(document()) if path == "/openapi.json" else page()
+    start_response("200 OK", [("Content-Type", DESCRIPTIONS[path])])
+    return [text.encode()]

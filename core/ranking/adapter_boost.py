@@ -1,11 +1,13 @@
 """The viewer's adapter at work: fused scores are bent by how well a title answers what the adapter made of the query.
 
-score' = score x (1 + strength x match), match in [-1, 1] (the original's form). Its input varies per request: the
-latest likes, those of the running session counted double, and what the caller has done since.
+Log-odds gain strength x match, match in [-1, 1]; other scores are multiplied by 1 + strength x match (the original's
+form). Its input varies per request: the latest likes, those of the running session counted double, and what the caller
+has done since.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -38,11 +40,13 @@ def boost(
     match, degraded = matches(viewer, fused.rows[:reach], adapter, settings)
     if match is None:
         return fused, degraded
-    gained = fused.scores[:reach] * (settings.adapter_strength * match)
+    gained = fused.gains(settings.adapter_strength * match)
     scores = fused.scores[:reach] + gained
     order = np.argsort(-scores, kind="stable")
     parts = np.concatenate([fused.parts[:, :reach], gained[None]])[:, order]
-    return Fused(fused.rows[:reach][order], scores[order], parts, (*fused.names, PART)), degraded
+    return replace(
+        fused, rows=fused.rows[:reach][order], scores=scores[order], parts=parts, names=(*fused.names, PART)
+    ), degraded
 
 
 def matches(

@@ -26,7 +26,7 @@ class Reason:
 def explain(viewer: Viewer, rows: Sequence[int], strategies: Sequence[str]) -> list[Reason]:
     """Why each of `rows` was recommended; strategies[i] gave the largest part of the score of rows[i]."""
     anchors: dict[int, list[int]] = {}
-    for strategy in set(strategies) - {"context", "cold_start"}:
+    for strategy in set(strategies) - {"context", "cold_start", "search"}:
         own = [row for row, leading in zip(rows, strategies, strict=True) if leading == strategy]
         anchors |= _anchors(viewer, own, *_sources(viewer, strategy))
     return [_reason(viewer, row, name, anchors.get(row, [])) for row, name in zip(rows, strategies, strict=True)]
@@ -65,7 +65,7 @@ def _shared(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
 def _sources(viewer: Viewer, strategy: str) -> tuple[list[Neighbours], NDArray]:
     snapshot = viewer.snapshot
     if strategy == "collaborative":
-        return [snapshot.collaborative, snapshot.transitions], viewer.recency
+        return [snapshot.collaborative, snapshot.transitions, *snapshot.sequence.values()], viewer.recency
     lists = [snapshot.content] if strategy == "content" else [snapshot.graph]
     return lists, np.maximum(viewer.taste, 0.0)
 
@@ -98,6 +98,8 @@ def _anchors(
 
 def _circumstance(viewer: Viewer, row: int, strategy: str) -> str:
     title, about = viewer.snapshot.title(row), viewer.state.onboarding
+    if strategy == "search":
+        return "Matches what you asked for"
     if strategy == "cold_start":
         chosen = _shared(title.genres, about.genres) if about else []
         return f"Popular in {chosen[0]}, which you chose" if chosen else "Trending with viewers like you"

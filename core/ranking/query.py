@@ -44,3 +44,4 @@ class Query:
     exclude_seen: bool = True
     recent_events: tuple[Event, ...] = ()  # not yet ingested: read your writes
     mmr_lambda: float | None = None  # None: the configured one
+    text: str | None = None  # what the viewer asks for in words; only titles that match it are recommended

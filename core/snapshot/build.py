@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from core.adaptation.generation import Generation
-from core.catalog import TITLE_TYPES, RelationshipType, Title, title_to_record
+from core.catalog import TITLE_TYPES, RelationshipType, Title, content_key, title_to_record
+from core.embedding.content_encoder_pair import PlacedTitles
+from core.embedding.quantized import quantize_rows
 from core.numeric.topk import keep_largest
 from core.snapshot.collaborative import collaborative_neighbours, cosine_neighbours
 from core.snapshot.columns import Columns, columns_of
-from core.snapshot.content import content_neighbours, content_vectors
+from core.snapshot.content import Audience, content_neighbours, content_vectors, newness
 from core.snapshot.distributions import (
     conditional,
     daypart_of,
@@ -34,12 +36,15 @@ from core.snapshot.distributions import (
 from core.snapshot.features import content_features
 from core.snapshot.graph import content_graph, graph_neighbours, walk_matrix
 from core.snapshot.inputs import POSITIVE, Interactions
+from core.snapshot.lexicon import build_lexicon
 from core.snapshot.manifest import MANIFEST, Manifest, describe_files, to_bytes
 from core.snapshot.neighbours import blank, put_sparse
 from core.snapshot.parameters import SnapshotParameters
-from core.snapshot.relationships import EDGES_PER_TYPE, Affinity, prominence_of
+from core.snapshot.relationships import EDGES_PER_TYPE, Affinity, prominence_of, strengthened
+from core.snapshot.sequences import sequence_neighbours
 from core.snapshot.snapshot import DAYPARTS, Neighbours, Vocabulary
 from core.snapshot.space import lay_out, write_space
+from core.snapshot.text import TextVectors
 from core.snapshot.transitions import next_title_weights
 
 Progress = Callable[[str, float], None]
@@ -153,15 +158,55 @@ def _write_transitions(folder: _Folder, positives: _Positives, p: SnapshotParame
     folder.neighbours("transitions", lists)
 
 
+def _write_sequence(folder: _Folder, positives: _Positives, p: SnapshotParameters) -> None:
+    ridge = p.sequence_regularisation * max(len(positives.row), 1) ** 0.5
+    found = sequence_neighbours(
+        positives.user,
+        positives.row,
+        positives.n,
+        p.neighbours,
+        p.sequence_decays,
+        ridge,
+        p.ease_min_positives,
+        p.sequence_max_titles,
+    )
+    for i, lists in enumerate(found):
+        folder.neighbours(f"sequence_{i}", lists)
+
+
 def _write_content(
-    folder: _Folder, titles: Sequence[Title], p: SnapshotParameters
+    folder: _Folder,
+    columns: Columns,
+    positives: _Positives,
+    placed: PlacedTitles | None,
+    p: SnapshotParameters,
 ) -> tuple[Neighbours, NDArray[np.float16]]:
-    features = content_features(titles)
+    """Returns the lists of shared features, which the graph stands on, and the vectors."""
+    features = content_features(columns.titles)
     lists = content_neighbours(features, p.neighbours)
     vectors = content_vectors(features, p.dims, np.random.default_rng(p.seed))
-    folder.neighbours("content", lists)
     folder.array("vectors", vectors)
+    if placed is None:
+        folder.neighbours("content", lists)
+        return lists, vectors
+    encoded, fans = placed.over(columns.keys)
+    counts = np.bincount(positives.row, minlength=positives.n)
+    audience = Audience(encoded, fans, newness(counts, p), p.audience_strength)
+    folder.neighbours("content", content_neighbours(features, p.neighbours, audience))
+    folder.array("encoded", encoded.astype(np.float16))
     return lists, vectors
+
+
+def _write_search(folder: _Folder, columns: Columns, text: TextVectors | None, p: SnapshotParameters) -> None:
+    """What a text query is compared with: the words of every title, and the vectors if there are any."""
+    lexicon = build_lexicon(columns.titles)
+    folder.array("lexicon_terms", np.frombuffer(lexicon.terms, np.uint8))
+    for name in ("start", "first", "rows", "weights"):
+        folder.array(f"lexicon_{name}", getattr(lexicon, name))
+    if text and len(columns.keys) <= p.text_max_titles:
+        rows = quantize_rows(text.over(columns.keys), "int8")
+        folder.array("text_codes", rows.codes)
+        folder.array("text_scales", rows.scales)
 
 
 def _write_graph(
@@ -170,8 +215,10 @@ def _write_graph(
     positives: _Positives,
     content: tuple[Neighbours, NDArray[np.float16]],
     p: SnapshotParameters,
+    reinforced: Mapping[tuple[str, str, str], float],
 ) -> int:
-    """Edges and walk lists; returns the number of edges."""
+    """Edges and walk lists; returns the number of edges. Use changes the walk only: the edges stay as they were found,
+    so that the next build does not strengthen them twice."""
     lists, vectors = content
     popularity = np.bincount(positives.row, minlength=positives.n)
     affinity = Affinity(vectors.astype(np.float32), prominence_of(popularity))
@@ -181,7 +228,8 @@ def _write_graph(
     edges = content_graph(titles, affinity, lists, together)
     folder.array("relationships", edges)
     folder.array("relationships_start", _starts(edges["source"], positives.n))
-    walk = walk_matrix(edges, positives.n, p.walk_weights)
+    keys = np.array([content_key(title.content_id) for title in titles], np.uint64)
+    walk = walk_matrix(strengthened(edges, keys, reinforced), positives.n, p.walk_weights)
     folder.neighbours("graph", graph_neighbours(walk, p.neighbours, p.restart_probability))
     return len(edges)
 
@@ -223,20 +271,24 @@ def build(
     parameters: SnapshotParameters | None = None,
     progress: Progress = lambda part, done: None,
     generation: Generation | None = None,
+    text: TextVectors | None = None,
+    reinforced: Mapping[tuple[str, str, str], float] | None = None,
+    placed: PlacedTitles | None = None,
 ) -> Path:
     """Build a snapshot of `titles` as of `now` (Unix seconds) in a new folder under `root` and return that folder.
 
-    With a base generation, adapters can be used with the snapshot; without one, its space is None. The folder appears
-    whole or not at all. The same titles (in any order), interactions, time, parameters and generation give the same
-    bytes. Interactions with titles that are not in the catalogue are left out. Raises InvalidInput for an empty
-    catalogue or one with a repeated id.
+    With a base generation, adapters can be used with the snapshot; without one, its space is None. With text vectors,
+    it can be searched by meaning; without, by words. With titles placed by the content encoder, new ones are
+    listed where their audience is. The folder appears whole or not at all. The same titles (in any order),
+    interactions, time, parameters, generation, vectors and places give the same bytes. Interactions with titles that
+    are not in the catalogue are left out. Raises InvalidInput for an empty catalogue or one with a repeated id.
     """
     p = parameters or SnapshotParameters()
     columns = columns_of(titles)
     root.mkdir(parents=True, exist_ok=True)
     folder = _Folder(Path(tempfile.mkdtemp(prefix=".build-", dir=root)))
     try:
-        return _build(folder, columns, interactions, now, root, p, progress, generation)
+        return _build(folder, columns, interactions, now, root, p, progress, generation, text, reinforced or {}, placed)
     finally:
         shutil.rmtree(folder.path, ignore_errors=True)  # already renamed unless something failed
 
@@ -250,6 +302,9 @@ def _build(
     p: SnapshotParameters,
     progress: Progress,
     generation: Generation | None,
+    text: TextVectors | None,
+    reinforced: Mapping[tuple[str, str, str], float],
+    placed: PlacedTitles | None,
 ) -> Path:
     positives = _positives(interactions, columns.keys)
     progress("catalogue", 0.0)
@@ -258,21 +313,26 @@ def _build(
     segments = _write_popularity(folder, interactions, positives, now, p)
     _write_vocabulary(folder, columns, interactions, segments)
     progress("content", 0.2)
-    content = _write_content(folder, columns.titles, p)
+    content = _write_content(folder, columns, positives, placed, p)
+    _write_search(folder, columns, text, p)
     progress("transitions", 0.3)
     _write_transitions(folder, positives, p)
+    _write_sequence(folder, positives, p)
     progress("collaborative", 0.4)
     lists = _write_collaborative(folder, positives, p)
     if generation:
         write_space(folder.path, lay_out(generation, columns.keys, lists.index, lists.weight))
     progress("graph", 0.7)
-    edges = _write_graph(folder, columns.titles, positives, content, p)
+    edges = _write_graph(folder, columns.titles, positives, content, p, reinforced)
     progress("manifest", 0.95)
     counts = {"users": interactions.users, "interactions": len(interactions.user), "positives": len(positives.row)}
     manifest = {
         "items": len(columns.keys),
         "dims": content[1].shape[1],
-        "parameters": asdict(p) | {"generation": generation.name if generation else None},
+        "parameters": asdict(p)
+        | {"generation": generation.name if generation else None}
+        | {"text": {"version": text.version, "fingerprint": text.fingerprint} if text else None}
+        | {"content_encoder": placed.version if placed else None},
         "counts": counts | {"relationships": edges},
     }
     target = _finish(folder, root, now, manifest)

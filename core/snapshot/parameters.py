@@ -24,9 +24,20 @@ class SnapshotParameters:
     transition_window: int = 5  # next-title NDCG@10 .124 and .160 on two data sets; only the very next: .113 and .143
     transition_decay: float = 0.7  # per further gap; .5 and .9 are within one standard error, .3 is worse
     transition_shrinkage: float = 20.0  # reference/ranking: K / (row + 20)
-    popularity_half_life_days: float = 3.0  # best on naturally timed data; RankingSettings has the same
+    sequence_decays: tuple[float, ...] = (0.3, 0.85)  # reference/ranking: one for the last titles, one for the taste
+    # Ridge = this x sqrt(positives), as for EASE: 300 at a million positives, where it was chosen.
+    sequence_regularisation: float = 0.3
+    sequence_max_titles: int = 4000  # two scales: an 8 000^2 system, 256 MB of float32 and half a minute of one core
+    popularity_half_life_days: float = 3.0  # a prior for the online counts: steadier than those of RankingSettings
     context_prior_events: float = 500.0  # a daypart or device with fewer positives looks mostly like everybody
     segment_min_users: int = 10  # smaller segments are noise, and would tell about single people
     restart_probability: float = 0.3  # of the graph walk: of two real data sets one prefers .5, the other .15
     walk_weights: Mapping[RelationshipType, float] = field(default_factory=lambda: dict(WALK_WEIGHTS))
+    # Text vectors that a snapshot carries; beyond, the database's index is asked. Scanned here, 50 000 cost 13 ms.
+    text_max_titles: int = 50_000
+    # Of the content encoder beside shared features, by `sona evaluate --protocol cold-items`: the content strategy's
+    # NDCG@10 among new titles with 0 and 1 is .169 and .224 on ml-latest-small, .161 and .179 on MovieTweetings; .3
+    # brings less. Served warm titles on MovieTweetings: -.0006 +-.0007.
+    audience_strength: float = 1.0
+    audience_half_likes: float = 2.0  # with so many likes a title needs the content encoder half as much
     seed: int = 0  # of the singular vectors' starting point

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.errors import Conflict, CorruptData, NotFound, SonaError, StoreUnavailable
-from core.snapshot.manifest import MANIFEST, from_bytes, is_version, verify
+from core.snapshot.manifest import MANIFEST, Manifest, from_bytes, is_version, verify
 from core.snapshot.snapshot import Snapshot
 from core.stores.protocols import Bucket
 
@@ -54,6 +54,11 @@ def list_versions(bucket: Bucket) -> list[str]:
 def active_version(bucket: Bucket) -> str:
     """The version that instances should serve. Raises NotFound before the first activation."""
     return _active(bucket)[0]
+
+
+def active_manifest(bucket: Bucket) -> Manifest:
+    """What the active snapshot was built from. Raises NotFound before the first activation, CorruptData."""
+    return from_bytes(bucket.read(_object(active_version(bucket), MANIFEST))[0])
 
 
 def _active(bucket: Bucket) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from core.adaptation.space import Space
 from core.catalog import RelationshipType, Title, content_key, title_from_record
+from core.embedding.quantized import QuantizedRows
 from core.errors import CorruptData
-from core.snapshot.manifest import read_manifest
+from core.snapshot.lexicon import Lexicon
+from core.snapshot.manifest import Manifest, read_manifest
 from core.snapshot.space import FILE as SPACE_FILE
 from core.snapshot.space import read_space
 
@@ -95,6 +97,7 @@ class Snapshot:
     popularity_all: NDArray[np.float32]  # (n,) the same without decay
     collaborative: Neighbours
     transitions: Neighbours
+    sequence: Mapping[float, Neighbours]  # decay per step -> lists; none: built before there was such a model
     content: Neighbours
     graph: Neighbours
     dayparts: NDArray[np.float32]  # (4, n) P(title | daypart), rows sum to 1
@@ -104,7 +107,12 @@ class Snapshot:
     availability: NDArray[Any]  # (a,) AVAILABILITY
     relationships: NDArray[Any]  # (e,) RELATIONSHIPS
     vocabulary: Vocabulary
+    fusion: tuple[Mapping[str, float], ...] | None  # learned weights of the signals by length of history; None: fixed
     space: Space | None  # where adapters live; None: built before the first base generation
+    lexicon: Lexicon | None  # words of every title; None: built before there was search
+    text: QuantizedRows | None  # vectors of what titles say; None: none when it was built, or too many to carry
+    text_version: str | None  # which vectors; None: none when it was built
+    encoded: NDArray[np.float16] | None  # (n, d) unit rows of the content encoder; None: none when it was built
     _availability_start: NDArray[np.int64] = field(repr=False)  # (n + 1,) first entry of each row
     _relationships_start: NDArray[np.int64] = field(repr=False)
     _ids: bytes = field(repr=False)  # all content ids, joined
@@ -185,6 +193,32 @@ def _vocabulary(path: Path) -> Vocabulary:
         raise CorruptData(f"vocabulary of a snapshot cannot be read: {error}") from error
 
 
+def _lexicon(folder: Path) -> Lexicon:
+    start = _load(folder, "lexicon_start", np.int64, (None,))
+    first = _load(folder, "lexicon_first", np.int64, start.shape)
+    return Lexicon(
+        terms=_load(folder, "lexicon_terms", np.uint8, (int(start[-1]),)).tobytes(),
+        start=start,
+        first=first,
+        rows=_load(folder, "lexicon_rows", np.int32, (int(first[-1]),)),
+        weights=_load(folder, "lexicon_weights", np.float16, (int(first[-1]),)),
+    )
+
+
+def _decays(manifest: Manifest) -> tuple[float, ...]:
+    return tuple(manifest.parameters.get("sequence_decays", ()))
+
+
+def _text_version(manifest: Manifest) -> str | None:
+    version: str | None = (manifest.parameters.get("text") or {}).get("version")
+    return version
+
+
+def _text(folder: Path, manifest: Manifest) -> QuantizedRows:
+    codes = _load(folder, "text_codes", np.int8, (manifest.items, None))
+    return QuantizedRows("int8", codes, _load(folder, "text_scales", np.float32, (manifest.items,)))
+
+
 def _open(folder: Path) -> Snapshot:
     manifest = read_manifest(folder)
     n, vocabulary = manifest.items, _vocabulary(folder / "vocabulary.json")
@@ -200,6 +234,7 @@ def _open(folder: Path) -> Snapshot:
         popularity_all=_load(folder, "popularity_all", np.float32, (n,)),
         collaborative=_neighbours(folder, "collaborative", n),
         transitions=_neighbours(folder, "transitions", n),
+        sequence={decay: _neighbours(folder, f"sequence_{i}", n) for i, decay in enumerate(_decays(manifest))},
         content=_neighbours(folder, "content", n),
         graph=_neighbours(folder, "graph", n),
         dayparts=_load(folder, "dayparts", np.float32, (len(vocabulary.dayparts), n)),
@@ -209,7 +244,12 @@ def _open(folder: Path) -> Snapshot:
         availability=_load(folder, "availability", AVAILABILITY, (int(starts["availability"][-1]),)),
         relationships=_load(folder, "relationships", RELATIONSHIPS, (int(starts["relationships"][-1]),)),
         vocabulary=vocabulary,
+        fusion=manifest.parameters.get("fusion"),
         space=read_space(folder, keys) if SPACE_FILE in manifest.files else None,
+        lexicon=_lexicon(folder) if "lexicon_terms.npy" in manifest.files else None,
+        text=_text(folder, manifest) if "text_codes.npy" in manifest.files else None,
+        text_version=_text_version(manifest),
+        encoded=_load(folder, "encoded", np.float16, (n, None)) if "encoded.npy" in manifest.files else None,
         _availability_start=starts["availability"],
         _relationships_start=starts["relationships"],
         _ids=_load(folder, "ids", np.uint8, (int(starts["ids"][-1]),)).tobytes(),

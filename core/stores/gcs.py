@@ -138,5 +138,6 @@ class GcsBucket:
 
 
 def ensure_bucket(stores: StoreSettings) -> None:
-    """Create the snapshots bucket of the laptop edition unless it exists."""
-    GcsBucket(stores).create()
+    """Create the buckets of the laptop edition unless they exist."""
+    for name in (stores.snapshots_bucket, stores.models_bucket):
+        GcsBucket(stores, name).create()

@@ -7,9 +7,13 @@ StoreUnavailable when the backend does not answer; none hides a failure behind a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from core.catalog import Title
 from core.interaction import Event
@@ -101,6 +105,16 @@ class HotStates(Protocol):
 
     def delete(self, user_id: str) -> None:
         """Both copies."""
+
+    def erase(self, user_id: str) -> None:
+        """Both copies, and refuse new ones for as long as a copy could have lived."""
+
+
+class RateLimits(Protocol):
+    """How often callers may call, counted over all instances."""
+
+    def take(self, caller: str, route: str, per_second: float, burst: int, calls: int) -> float:
+        """Count `calls` at once and return 0, or the seconds until they would be granted and count nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +223,55 @@ class Catalog(Protocol):
 
     def put_relationships(self, edges: Iterable[tuple[str, str, str, float]]) -> int:
         """(source, target, type, weight) rows of a snapshot build; reinforced weights are kept."""
+
+    def reinforcements(self) -> dict[tuple[str, str, str], float]:
+        """(source, target, type) -> factor of the relationships that use has strengthened."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingTitle:
+    """A title that a model version has no vector of, or only one of an older text; the hash is of this text."""
+
+    title: Title
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of the catalogue has vectors of one model version. embedded: of any text of the title; current: of the
+    text it has now. The same fingerprint means the same vectors."""
+
+    titles: int
+    embedded: int
+    current: int
+    fingerprint: str
+
+
+class Embeddings(Protocol):
+    """Vectors of titles in Cloud SQL, by model version; versions live side by side."""
+
+    def pending(self, version: str, shard: int, shards: int, after: str, limit: int) -> list[PendingTitle]:
+        """Titles of this shard (0 <= shard < shards) without a current vector, by id, from beyond `after`."""
+
+    def put(self, version: str, titles: Sequence[PendingTitle], vectors: NDArray[np.float32]) -> int:
+        """Store rows of `vectors` (n, d); returns how many were new. Titles that are gone are left out."""
+
+    def coverage(self, version: str) -> Coverage: ...
+
+    def versions(self) -> list[str]:
+        """Model versions that have vectors, the one written last first."""
+
+    def vectors(self, version: str) -> Iterator[tuple[str, NDArray[np.float16]]]:
+        """(content id, (d,) vector) of every embedded title, streamed."""
+
+    def index(self, version: str) -> None:
+        """Make the nearest-neighbour index (HNSW, cosine) of a complete version, unless there is one."""
+
+    def nearest(self, version: str, vector: NDArray[np.float32], k: int) -> list[tuple[str, float]]:
+        """The k titles with the largest cosine to `vector` (d,), best first; approximate once indexed."""
+
+    def publishing(self) -> AbstractContextManager[bool]:
+        """Entering says whether nobody else is publishing vectors now; nobody else may until it is left."""
 
 
 class Bucket(Protocol):

@@ -87,6 +87,10 @@ class TieredStates:
         except StoreUnavailable as error:
             self._count(error)
 
+    def erase_hot(self, user_id: str) -> None:
+        """Delete the copies of a user whom the cold store has erased. Raises StoreUnavailable: then repeat it."""
+        self._hot.erase(user_id)
+
     def refresh_stale(self, now: float, limit: int = REFRESH_AT_ONCE) -> int:
         """Make copies that failed before, at most every REFRESH_EVERY_S of `now` (Unix seconds); returns how many.
 

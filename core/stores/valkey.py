@@ -102,7 +102,7 @@ def client(stores: StoreSettings) -> redis.Redis:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     try:
         yield
     except redis.RedisError as error:
@@ -123,14 +123,14 @@ class ValkeyHotStates:
 
     def get(self, user_id: str) -> StoredState | None:
         """The copy, whose time to live starts again. Raises CorruptData for a value without its header."""
-        with _translated():
+        with translated():
             value: Any = self._valkey.getex(_state_key(user_id), ex=self._ttl_s)
         return None if value is None else _unpack_state(value)
 
     def get_with_adapter(self, user_id: str) -> tuple[StoredState | None, StoredAdapter | None]:
         """See HotStates. Their times to live start again, except of the record that there is no adapter."""
         keys = [_state_key(user_id), _adapter_key(user_id), _tombstone_key(user_id)]
-        with _translated():
+        with translated():
             state, adapter = self._get_both(keys=keys, args=[self._ttl_s])
         return (None if state is None else _unpack_state(state)), (
             None if adapter is None else _unpack_adapter(adapter)
@@ -145,18 +145,18 @@ class ValkeyHotStates:
         return self._put_newer(_adapter_key(user_id), user_id, adapter.version, _pack_adapter(adapter), ttl_s)
 
     def delete(self, user_id: str) -> None:
-        with _translated():
+        with translated():
             self._valkey.delete(_state_key(user_id), _adapter_key(user_id))
 
     def erase(self, user_id: str) -> None:
         """Delete the copies and refuse new ones for as long as a copy could have lived."""
-        with _translated(), self._valkey.pipeline(transaction=True) as pipeline:
+        with translated(), self._valkey.pipeline(transaction=True) as pipeline:
             pipeline.set(_tombstone_key(user_id), b"1", ex=self._ttl_s)
             pipeline.delete(_state_key(user_id), _adapter_key(user_id))
             pipeline.execute()
 
     def _put_newer(self, key: str, user_id: str, version: int, value: bytes, ttl_s: int) -> bool:
-        with _translated():
+        with translated():
             return bool(self._put(keys=[key, _tombstone_key(user_id)], args=[version, value, ttl_s]))
 
 
@@ -216,21 +216,21 @@ class ValkeyPopularity:
         if not weights:
             return
         counted = [value for content_id, weight in weights.items() for value in (content_id, repr(float(weight)))]
-        with _translated():
+        with translated():
             self._add(
                 keys=[self._key],
                 args=[repr(float(now)), repr(self._half_life_s), self._ttl_s, self.LARGEST_EXPONENT, *counted],
             )
 
     def read(self, now: float) -> dict[str, float]:
-        with _translated():
+        with translated():
             stored: Any = self._valkey.hgetall(self._key)
         landmark = float(stored.pop(b"", now))
         scale = 2.0 ** ((landmark - now) / self._half_life_s)
         return {content_id.decode(): float(value) * scale for content_id, value in stored.items()}
 
     def replace(self, counts: Mapping[str, float], now: float) -> None:
-        with _translated(), self._valkey.pipeline(transaction=True) as pipeline:
+        with translated(), self._valkey.pipeline(transaction=True) as pipeline:
             pipeline.delete(self._key)
             pipeline.hset(self._key, mapping={"": repr(float(now)), **{k: repr(float(v)) for k, v in counts.items()}})
             pipeline.expire(self._key, self._ttl_s)

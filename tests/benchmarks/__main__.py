@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks [NAME ...] [--quick] [--json FOLDER] [--home FOLDER]
 
-NAME is any of engine, attention, requests, states, freshness, cold-start, snapshot; without names all run. Those that
-need servers share a world of 10 000 titles and 5 000 users, which the first run prepares and later runs reuse. On a
-busy machine all times are too high: look at the medians, the ratios and the CPU times.
+NAME is any of engine, attention, embeddings, router, patterns, requests, states, freshness, cold-start, snapshot;
+without names all run. Those that need servers share a world of 10 000 titles and 5 000 users, which the first run
+prepares and later runs reuse. On a busy machine all times are too high: look at the medians, the ratios and the CPU
+times.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tests.benchmarks import (
     bench_attention,
     bench_cold_start,
+    bench_embeddings,
     bench_engine,
     bench_freshness,
+    bench_patterns,
     bench_requests,
+    bench_router,
     bench_snapshot,
     bench_states,
 )
@@ -32,7 +36,13 @@ from tests.benchmarks.measure import machine, show
 from tests.benchmarks.specification import as_json, show_specification
 from tests.benchmarks.world import opened
 
-ALONE = {"engine": bench_engine.run, "attention": bench_attention.run}
+ALONE = {
+    "engine": bench_engine.run,
+    "attention": bench_attention.run,
+    "embeddings": bench_embeddings.run,
+    "router": bench_router.run,
+    "patterns": bench_patterns.run,
+}
 WITH_WORLD = {
     "requests": bench_requests.run,
     "states": bench_states.run,

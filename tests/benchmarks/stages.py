@@ -34,7 +34,7 @@ STAGES = {
     "load the state": [("core.flows.recommend", "load_viewer")],
     "allowed rows": [("core.flows.recommend", "allowed_rows")],
     "view the history": [("core.flows.recommend", "view")],
-    "fuse": [("core.flows.recommend", "fuse")],
+    "fuse": [("core.flows.proposals", "fuse_logs")],
     "choose (MMR)": [("core.flows.recommend", "choose")],
     "explain and describe": [("core.flows.recommend", "describe")],
     "publish impressions": [("core.flows.recommend", "publish_impressions")],
@@ -81,9 +81,9 @@ def put_clocks(clocks: Clocks) -> None:
                 setattr(module, name, clocks.around(stage, getattr(module, name)))
             else:
                 print(f"stages: there is no {name} in {module_name} any more", file=sys.stderr)
-    flow = importlib.import_module("core.flows.recommend")
-    for name, strategy in list(flow.STRATEGIES.items()):
-        flow.STRATEGIES[name] = clocks.around(f"strategy {name}", strategy)
+    signals: dict[str, Any] = importlib.import_module("core.candidates.signals").SIGNALS
+    for name, signal in list(signals.items()):
+        signals[name] = clocks.around(f"signal {name}", signal)
     routes: Any = importlib.import_module("core.api.routes").RECOMMEND_ROUTES
     route = routes["/api/v1/recommendations"]["POST"]
     routes["/api/v1/recommendations"]["POST"] = replace(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.candidates.gather import Ranking
-from core.ranking.fusion import PRESETS, fuse_rrf, fuse_scores
+from core.ranking.fusion import PRESETS, Fused, fuse_logs, fuse_rrf, fuse_scores, standing
 
 
 def ranking(*rows: int) -> Ranking:
@@ -61,3 +61,66 @@ def test_no_candidates_fuse_to_nothing() -> None:
 def test_preset_weights_sum_to_one_and_none_is_negative(preset: str) -> None:  # behaviour 89
     assert sum(PRESETS[preset].values()) == pytest.approx(1.0, abs=1e-4)
     assert min(PRESETS[preset].values()) >= 0
+
+
+positive = st.lists(st.floats(0, 1e6, width=32), min_size=1, max_size=30).map(np.array)
+
+
+@given(positive, st.floats(1e-3, 1e3))
+def test_a_standing_keeps_the_order_ends_at_one_and_ignores_the_scale(scores: np.ndarray, scale: float) -> None:
+    stands = standing(scores)
+    assert (stands >= 0).all()
+    assert stands.max() == pytest.approx(1.0 if scores.max() > 1e-30 else stands.max(), abs=1e-5)
+    order = np.argsort(scores, kind="stable")
+    assert (np.diff(stands[order]) >= 0).all()
+    if scores.max() > 1e-30:
+        assert standing(scores * scale) == pytest.approx(stands, abs=1e-4)
+
+
+def test_no_evidence_and_evidence_against_stand_at_zero() -> None:
+    assert standing(np.array([-2.0, 0.0, 1.0])).tolist() == pytest.approx([0.0, 0.0, 1.0])
+    assert standing(np.zeros(3)).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_one_infinite_score_does_not_silence_a_signal() -> None:
+    assert standing(np.array([np.inf, np.nan, 1.0, 0.5])).tolist()[:3] == pytest.approx([0.0, 0.0, 1.0])
+
+
+EVERYTHING = np.ones(6, bool)
+
+
+def test_small_evidence_from_two_sides_beats_the_largest_from_one() -> None:
+    """As sums of scores the first title would win; as log-odds the one that both signals know does."""
+    signals = {"a": np.array([1.0, 0.4, 0, 0, 0, 0]), "b": np.array([0, 0.4, 1.0, 0, 0, 0])}
+    fused = fuse_logs(signals, {"a": 1.0, "b": 1.0}, {}, EVERYTHING, 6)
+    assert fused.rows[0] == 1
+
+
+def test_signals_of_one_strategy_are_one_part_and_parts_sum_to_the_score() -> None:
+    signals = {"x": np.arange(6.0), "y": np.arange(6.0)[::-1], "z": np.ones(6)}
+    fused = fuse_logs(signals, {"x": 3.0, "y": 1.0, "z": 0.5}, {"x": "both", "y": "both"}, EVERYTHING, 4)
+    assert fused.names == ("both", "z")
+    assert len(fused.rows) == 4
+    np.testing.assert_allclose(fused.parts.sum(axis=0), fused.scores)
+    assert (np.diff(fused.scores) <= 0).all()
+    assert fused.scores.max() <= 4.5
+
+
+def test_only_allowed_titles_are_fused_and_forbidden_ones_still_set_the_scale() -> None:
+    allowed = np.array([False, True, True, False, True, True])
+    signals = {"a": np.array([8.0, 4, 2, 1, 0.5, 0.25])}
+    fused = fuse_logs(signals, {"a": 1.0}, {}, allowed, 6)
+    assert fused.rows.tolist() == [1, 2, 4, 5]
+    assert fused.scores[0] < 1.0
+
+
+def test_log_odds_are_bent_by_adding_and_other_scores_by_multiplying() -> None:
+    rows, scores = np.arange(3), np.array([4.0, 2.0, 0.1])
+    odds, plain = (Fused(rows, scores, scores[None], ("a",), log_odds=kind) for kind in (True, False))
+    change = np.array([0.3, -0.3, -0.3])
+    assert odds.gains(change).tolist() == pytest.approx([0.3, -0.3, -0.1]), "no score falls below zero"
+    assert plain.gains(change).tolist() == pytest.approx([1.2, -0.6, -0.03])
+
+
+def test_nothing_with_a_weight_fuses_to_nothing() -> None:
+    assert len(fuse_logs({"a": np.ones(3)}, {"a": 0.0}, {}, np.ones(3, bool), 3).rows) == 0

@@ -1,0 +1,27 @@
+"""What is known of every title for one viewer, signal by signal: what fusion by log-odds adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from numpy.typing import NDArray
+
+from core.candidates.cold_start import cold_start_scores
+from core.candidates.collaborative import following, sequence, similar
+from core.candidates.content import content_scores
+from core.candidates.context import context_scores
+from core.candidates.graph import graph_scores
+from core.candidates.viewer import Viewer
+
+SIGNALS: dict[str, Callable[[Viewer], NDArray]] = {
+    "similar": similar,
+    "following": following,
+    "sequence": sequence,
+    "content": content_scores,
+    "graph": graph_scores,
+    "context": context_scores,
+    "cold_start": cold_start_scores,
+}
+
+STRATEGY_OF = {"similar": "collaborative", "following": "collaborative", "sequence": "collaborative"}
+"""Signals that are parts of one strategy; the others are strategies of their own."""
