@@ -1,5 +1,6 @@
 """Catalog on PostgreSQL: upserts that change only what changed, titles that come back as they were."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,8 +166,9 @@ def test_an_unknown_type_of_relationship_is_refused(catalog: PostgresCatalog, sq
 
 
 def test_only_the_driver_binds_values() -> None:
-    """Identifiers and clauses in the SQL are constants of the module; every value is a parameter."""
+    """Identifiers and clauses in the SQL are constants of the module; every value is a parameter. What cannot be one
+    (in DDL) is quoted by the driver's own SQL().format()."""
     for path in Path(module.__file__).parent.glob("*.py"):
-        source = path.read_text()
+        source = re.sub(r"SQL\(\w+\)\.format\(", "", path.read_text())
         assert "execute(f" not in source, path.name
         assert ".format(" not in source, path.name

@@ -22,7 +22,13 @@ LAPTOP = {
     "SONA_AUTH_LOCAL_SECRET_FILE",
 }
 # And those that Cloud Run sets, or that are empty because nothing is missing without them.
-OPTIONAL = {"SONA_JOB_TASK_INDEX", "SONA_JOB_TASK_COUNT", "SONA_EMBEDDING_WEIGHTS"}
+OPTIONAL = {
+    "SONA_JOB_TASK_INDEX",
+    "SONA_JOB_TASK_COUNT",
+    "SONA_EMBEDDING_WEIGHTS",
+    "SONA_TELEMETRY_EXPORTER",
+    "SONA_TELEMETRY_ENDPOINT",
+}
 
 
 def set_by_terraform() -> set[str]:

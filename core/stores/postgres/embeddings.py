@@ -112,7 +112,7 @@ class PostgresEmbeddings:
 
         def work(connection: Connection) -> list[tuple[str, float]]:
             with connection.transaction():
-                connection.execute(f"SET LOCAL hnsw.ef_search = {max(k, 40)}")
+                connection.execute("SELECT set_config('hnsw.ef_search', %s, true)", (str(max(k, 40)),))
                 rows = connection.execute(nearest_statement(version, vector, k)).fetchall()
             return [(content_id, float(similarity)) for content_id, similarity in rows]
 

@@ -16,10 +16,10 @@ from core.interaction import InteractionType
 from core.stores.postgres.connect import Connection, ConnectionPool
 from core.stores.postgres.event_log import user_hash
 
-EPOCH = "extract(epoch FROM {0})::float8"
-_SELECT = f"""
-SELECT e.name, e.salt, e.description, e.status, e.traffic, e.metric, e.allocation, {EPOCH.format("e.created_at")},
-       {EPOCH.format("e.started_at")}, {EPOCH.format("e.stopped_at")},
+_SELECT = """
+SELECT e.name, e.salt, e.description, e.status, e.traffic, e.metric, e.allocation,
+       extract(epoch FROM e.created_at)::float8, extract(epoch FROM e.started_at)::float8,
+       extract(epoch FROM e.stopped_at)::float8,
        (SELECT jsonb_agg(jsonb_build_array(v.name, v.weight, v.overrides) ORDER BY v.place)
         FROM variants v WHERE v.experiment = e.name)
 FROM experiments e
@@ -57,8 +57,10 @@ ON CONFLICT DO NOTHING
 """
 _REPORTED = "SELECT user_id, at, value FROM conversions WHERE experiment = %(experiment)s AND metric = %(metric)s"
 _LOGGED = "SELECT user_id, occurred_at AS at, 1.0::float8 AS value FROM interactions WHERE type = %(metric)s"
-# A user counts once per variant seen, with the sum of what happened from its first exposure until the next variant's.
-_OUTCOMES = """
+# A user counts once per variant seen, with the sum of what happened from its first exposure until the next variant's;
+# conversions are those that were reported, or logged interactions of a type.
+_REPORTED_OUTCOMES, _LOGGED_OUTCOMES = (
+    f"""
 WITH seen AS (
     SELECT user_id, variant, first_at,
            lead(first_at) OVER (PARTITION BY user_id ORDER BY first_at, variant) AS until
@@ -71,6 +73,8 @@ WITH seen AS (
 SELECT s.variant, count(*), count(w.user_id), coalesce(sum(w.value), 0), coalesce(sum(w.value * w.value), 0)
 FROM seen s LEFT JOIN won w USING (user_id, variant) GROUP BY s.variant
 """
+    for conversions in (_REPORTED, _LOGGED)
+)
 _FORGET = ("DELETE FROM exposures WHERE user_id = %s", "DELETE FROM conversions WHERE user_id = %s")
 
 
@@ -110,8 +114,7 @@ class PostgresExperiments:
         return self._pool.run(lambda connection: _record(connection, user_id, exposures, conversions))
 
     def outcomes(self, experiment: Experiment, metric: str) -> list[Outcome]:
-        conversions = _LOGGED if metric in set(InteractionType) else _REPORTED
-        statement = _OUTCOMES.format(conversions=conversions)
+        statement = _LOGGED_OUTCOMES if metric in set(InteractionType) else _REPORTED_OUTCOMES
         values = {"experiment": experiment.name, "metric": metric}
         rows = {row[0]: row for row in self._pool.run(lambda c: c.execute(statement, values).fetchall())}
         unseen = (0, 0, 0.0, 0.0)

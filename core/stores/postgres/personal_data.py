@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from psycopg.sql import SQL, Identifier
-
 from core.stores.personal_data import Rows
 from core.stores.postgres.connect import Connection, ConnectionPool
 from core.stores.postgres.event_log import CREATE_STATE, user_hash
@@ -25,8 +23,8 @@ TABLES = (
 REJECTED = "rejected_events"  # holds what could not be read, so the id is searched for in the bytes
 _LOCK = "SELECT FROM user_states WHERE user_id = %s FOR UPDATE"
 _TOMBSTONE = "INSERT INTO erasures (user_hash) VALUES (%s) ON CONFLICT DO NOTHING"
-_EXPORT = SQL("SELECT to_jsonb(t) FROM {} AS t WHERE user_id = %s")
-_DELETE = SQL("DELETE FROM {} WHERE user_id = %s")
+_EXPORT = {table: f"SELECT to_jsonb(t) FROM {table} AS t WHERE user_id = %s" for table in TABLES}
+_DELETE = {table: f"DELETE FROM {table} WHERE user_id = %s" for table in TABLES}
 # The id in quotes, as JSON writes it in either way, so that nobody's id is found within another's.
 _DELETE_REJECTED = f"DELETE FROM {REJECTED} WHERE position(%s in payload) > 0 OR position(%s in payload) > 0"
 
@@ -42,8 +40,8 @@ class PostgresPersonalData:
             with connection.transaction():
                 connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 return {
-                    table: [row[0] for row in connection.execute(_EXPORT.format(Identifier(table)), (user_id,))]
-                    for table in TABLES
+                    table: [row for (row,) in connection.execute(statement, (user_id,))]
+                    for table, statement in _EXPORT.items()
                 }
 
         return self._pool.run(work)
@@ -59,8 +57,6 @@ def _erase(connection: Connection, user_id: str) -> dict[str, int]:
         connection.execute(CREATE_STATE, (user_id,))
         connection.execute(_LOCK, (user_id,))
         connection.execute(_TOMBSTONE, (user_hash(user_id),))
-        deleted = {
-            table: connection.execute(_DELETE.format(Identifier(table)), (user_id,)).rowcount for table in TABLES
-        }
+        deleted = {table: connection.execute(statement, (user_id,)).rowcount for table, statement in _DELETE.items()}
         deleted[REJECTED] = connection.execute(_DELETE_REJECTED, quoted).rowcount
     return deleted
