@@ -108,17 +108,17 @@ def carried_adapter(adapter: UserAdapter, space: Space) -> UserAdapter | None:
     return replace(adapter, slow=slow, fast=fast, generation=space.generation)
 
 
-def applied(space: Space, adapter: UserAdapter | None, fast: FastTier | None) -> tuple[Lora, ...]:
-    """The adapters that act on a user's queries: the base, the slow tier, and of the fast tier, while it is useful,
-    what the slow one lacks. A tier that nothing leads into this generation is left out."""
-    tiers = [space.base]
+def applied(space: Space, adapter: UserAdapter | None, fast: FastTier | None) -> dict[str, Lora]:
+    """The adapters that act on a user's queries, by tier: base, slow, and fast, which while it is useful gives what the
+    slow one lacks. A tier that nothing leads into this generation is left out."""
+    tiers = {"base": space.base}
     carried = carried_adapter(adapter, space) if adapter is not None else None
     if carried is not None:
-        tiers.append(Lora(space.A_slow, carried.slow, ALPHA))
+        tiers["slow"] = Lora(space.A_slow, carried.slow, ALPHA)
     if fast is not None and fast.useful and fast.generation == space.generation:
         B = fast.B.astype(np.float32) if carried is None else unfolded(fast.B, carried.fast)
-        tiers.append(Lora(space.A_fast, B, ALPHA))
-    return tuple(tiers)
+        tiers["fast"] = Lora(space.A_fast, B, ALPHA)
+    return tiers
 
 
 def unfolded(fast: NDArray[Any], folded: Floats) -> Floats:

@@ -24,11 +24,12 @@ def plain_fold_in(space: Space) -> Space:
 def constant_input(space: Space) -> Space:
     """Users' tiers see one fixed input instead of the request's query: B A q is then an additive vector per user.
 
-    The input is an axis of its own, on which every title has the same, a title's typical length; as many silent axes
+    The input is an axis of its own, on which every title has the typical length of a known one; as many silent axes
     keep A orthonormal.
     """
     d, rank = space.sources.shape[1], len(space.A_slow)
-    typical = float(np.median(np.linalg.norm(space.sources, axis=1)))
+    lengths = np.linalg.norm(space.sources, axis=1)
+    typical = float(np.median(lengths[lengths > 0]))
     A = np.concatenate([np.zeros((rank, d), np.float32), np.eye(rank, dtype=np.float32)], axis=1)
     sources, targets = (_wider(factors, rank) for factors in (space.sources, space.targets))
     sources[:, d] = typical

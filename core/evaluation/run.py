@@ -33,13 +33,12 @@ VARIANTS: dict[str, Callable[[Variant], Variant]] = {
     "sona, fusion by scores": lambda default: default.with_ranking(fusion="scores"),
     "sona, no diversity": lambda default: default.with_ranking(mmr_lambda=1.0, genre_cap=1.0),
     "sona, no patterns": lambda default: default.with_ranking(pattern_strength=0.0),
-    "sona, no adapters": lambda default: default.with_ranking(base_tier=False, slow_tier=False, fast_tier=False),
-    "sona, base tier only": lambda default: default.with_ranking(base_tier=True, slow_tier=False, fast_tier=False),
-    "sona, fast tier only": lambda default: default.with_ranking(base_tier=False, slow_tier=False, fast_tier=True),
-    "sona, slow tier only": lambda default: default.with_ranking(base_tier=False, slow_tier=True, fast_tier=False),
-    "sona, all tiers": lambda default: default.with_ranking(base_tier=True, slow_tier=True, fast_tier=True),
+    "sona, no adapters": lambda default: default.with_ranking(base_tier=0.0, slow_tier=0.0, fast_tier=0.0),
+    "sona, base tier only": lambda default: default.with_ranking(slow_tier=0.0, fast_tier=0.0),
+    "sona, no slow tier": lambda default: default.with_ranking(slow_tier=0.0),
+    "sona, no fast tier": lambda default: default.with_ranking(fast_tier=0.0),
     "sona, plain fold-in": lambda default: replace(
-        default.with_ranking(base_tier=True, slow_tier=False, fast_tier=False), space=plain_fold_in
+        default.with_ranking(base_tier=0.3, slow_tier=0.0, fast_tier=0.0), space=plain_fold_in
     ),
     "sona, a vector per user": lambda default: replace(default, space=constant_input),
 }

@@ -147,7 +147,7 @@ def adapt_embeddings(services: Services, user_id: str, embeddings: Floats, now: 
     fast = state.fast if state is not None else None
     if adapter is not None and carried_adapter(adapter, space) is None:
         missing = (*missing, "adapter")  # of a generation that nothing leads here from: until it is fitted anew
-    change = sum((delta(lora, rows) for lora in applied(space, adapter, fast)), np.zeros_like(rows))
+    change = sum((delta(lora, rows) for lora in applied(space, adapter, fast).values()), np.zeros_like(rows))
     lengths = np.linalg.norm(rows, axis=1)
     shares = np.linalg.norm(change, axis=1)[lengths > 0] / lengths[lengths > 0]
     return Applied(rows + change, float(shares.mean()) if len(shares) else 0.0, (*degraded, *missing))

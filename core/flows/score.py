@@ -14,7 +14,7 @@ from core.config import RankingSettings
 from core.errors import NotFound
 from core.flows.recommend import load_viewer
 from core.flows.services import Services
-from core.ranking.adapter_boost import matches
+from core.ranking.adapter_boost import lifts
 from core.ranking.fusion import standing
 from core.ranking.query import Query
 from core.ranking.weights import signal_weights
@@ -63,10 +63,9 @@ def score_rows(
         strategy = STRATEGY_OF.get(name, name)
         components[strategy] = components[strategy] + part if strategy in components else part
     proposed = np.sum(list(components.values()), axis=0)
-    match, degraded = matches(viewer, rows, adapter, settings)
-    if match is not None:
-        gained = settings.adapter_strength / total * match
-        components[BOOST] = np.clip(gained, -proposed, 1.0 - proposed)
+    lift, degraded = lifts(viewer, rows, adapter, settings)
+    if lift is not None:
+        components[BOOST] = np.clip(lift / total, -proposed, 1.0 - proposed)
     scores = np.sum(list(components.values()), axis=0).round(6).tolist()
     parts = np.stack(list(components.values()), axis=1).round(6).tolist()
     return [

@@ -37,10 +37,10 @@ def boost(
     ("adapter",) when there are weights that cannot be applied: not finite, or of a generation from which no transfer
     leads into this one. Nothing changes where the adapters are silent: no like yet, or no tier switched on.
     """
-    match, degraded = matches(viewer, fused.rows[:reach], adapter, settings)
-    if match is None:
+    lift, degraded = lifts(viewer, fused.rows[:reach], adapter, settings)
+    if lift is None:
         return fused, degraded
-    gained = fused.gains(settings.adapter_strength * match)
+    gained = fused.gains(lift)
     scores = fused.scores[:reach] + gained
     order = np.argsort(-scores, kind="stable")
     parts = np.concatenate([fused.parts[:, :reach], gained[None]])[:, order]
@@ -49,13 +49,13 @@ def boost(
     ), degraded
 
 
-def matches(
+def lifts(
     viewer: Viewer, rows: NDArray, adapter: UserAdapter | None, settings: RankingSettings
 ) -> tuple[NDArray | None, Degraded]:
-    """(m,) match of each row in [-1, 1], or None where the adapters are silent; and ("adapter",) as for `boost`.
+    """(m,) lift of each row in [-1, 1], or None where the adapters are silent; and ("adapter",) as for `boost`.
 
-    match = delta(q) . target / typical length of a target, cut at 1: against the longest target, which is three to
-    twelve times the typical one, hardly anything would move.
+    lift = sum over tiers of strength x delta(q) . target / typical length of a target, cut at 1: against the longest
+    target, which is three to twelve times the typical one, hardly anything would move.
     """
     space = viewer.snapshot.space
     if space is None:
@@ -64,7 +64,7 @@ def matches(
     q = request_query(space, viewer)
     if not tiers or not len(rows) or not q.any():
         return None, degraded
-    change = np.sum([delta(tier, q) for tier in tiers], axis=0)
+    change = np.sum([np.float32(strength) * delta(tier, q) for tier, strength in tiers], axis=0)
     if not np.isfinite(change).all():
         return None, (PART,)
     return np.clip(space.targets[rows] @ (change / typical_length(space)), -1.0, 1.0), degraded
@@ -88,13 +88,15 @@ def typical_length(space: Space) -> np.float32:
 
 def _tiers(
     space: Space, adapter: UserAdapter | None, fast: FastTier | None, settings: RankingSettings
-) -> tuple[tuple[Lora, ...], Degraded]:
-    """The tiers that are switched on and live in this space, and ("adapter",) when one had to be left out."""
+) -> tuple[list[tuple[Lora, float]], Degraded]:
+    """The tiers that are switched on and live in this space, each with its strength, and ("adapter",) when one had to
+    be left out."""
     slow = adapter if settings.slow_tier else None
     quick = fast if settings.fast_tier and fast is not None and fast.useful else None
     lost = slow is not None and carried_adapter(slow, space) is None
     if quick is not None and quick.generation != space.generation:
         quick = in_space(quick, space)
         lost |= not quick.useful
-    tiers = applied(space, slow, quick)
-    return tiers if settings.base_tier else tiers[1:], (PART,) if lost else ()
+    strengths = {"base": settings.base_tier, "slow": settings.slow_tier, "fast": settings.fast_tier}
+    tiers = [(lora, strengths[name]) for name, lora in applied(space, slow, quick).items() if strengths[name]]
+    return tiers, (PART,) if lost else ()

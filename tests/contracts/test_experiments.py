@@ -25,7 +25,7 @@ def store(sql: ConnectionPool) -> PostgresExperiments:
 @pytest.fixture
 def experiment(store: PostgresExperiments, sql: ConnectionPool) -> Iterator[Experiment]:
     """A draft, which is gone when the test is over: a running one would change other tests' answers."""
-    variants = (Variant("control"), Variant("bold", 2.0, {"mmr_lambda": 0.5, "slow_tier": False}))
+    variants = (Variant("control"), Variant("bold", 2.0, {"mmr_lambda": 0.5, "slow_tier": 0.0}))
     planned = Experiment(f"e-{uuid.uuid4().hex}", variants, "signup", 0.5, "salt", description="why", created_at=NOW)
     store.create(planned)
     yield planned

@@ -76,7 +76,7 @@ def test_a_growing_weight_only_moves_users_to_its_own_variant() -> None:
         {"variants": (Variant("a"), Variant("b", 1.0, {"mmr_lambda": 1.5}))},
         {"variants": (Variant("a"), Variant("b", 1.0, {"mmr_lambda": float("nan")}))},
         {"variants": (Variant("a"), Variant("b", 1.0, {"preset": "nonsense"}))},
-        {"variants": (Variant("a"), Variant("b", 1.0, {"slow_tier": 1}))},
+        {"variants": (Variant("a"), Variant("b", 1.0, {"slow_tier": True}))},
         {"variants": (Variant("a"), Variant("b", 1.0, {"pool_size": 0}))},
     ],
 )
@@ -89,8 +89,8 @@ def test_what_may_vary_are_presets_boosts_and_the_adapters_tiers() -> None:
     overrides = {
         "preset": "classic",
         "fusion": "scores",
-        "adapter_strength": 0,
-        "slow_tier": False,
+        "base_tier": 0,
+        "slow_tier": 0.0,
         "search_weight": 0.4,
     }
     assert checked(replace(TEST, variants=(Variant("a"), Variant("b", 1.0, overrides)))).touched == set(overrides)

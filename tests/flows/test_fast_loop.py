@@ -98,7 +98,7 @@ def test_the_next_answer_shows_what_the_fast_tier_adds(services: Services, user:
     assert any(abs(part) > 1e-4 for part in adapter_parts(answer).values())
     for item in answer.items:
         assert item.score == pytest.approx(sum(item.parts.values()), abs=1e-5)
-    off = replace(services.settings.ranking, fast_tier=False)
+    off = replace(services.settings.ranking, fast_tier=0.0)
     without = recommend(replace(services, settings=replace(services.settings, ranking=off)), query, NOW)
     assert not any(adapter_parts(without).values())
 

@@ -18,7 +18,7 @@ from core.local.experiment_command import experiment_app, parse_variant
         ("control", Variant("control")),
         ("control:2.5", Variant("control", 2.5)),
         ("bold:1:mmr_lambda=0.5,fusion=scores", Variant("bold", 1.0, {"mmr_lambda": 0.5, "fusion": "scores"})),
-        ("bold:slow_tier=false", Variant("bold", 1.0, {"slow_tier": False})),
+        ("bold:slow_tier=0.0", Variant("bold", 1.0, {"slow_tier": 0.0})),
     ],
 )
 def test_a_variant_is_written_in_one_word(text: str, variant: Variant) -> None:

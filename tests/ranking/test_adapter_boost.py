@@ -14,12 +14,12 @@ from core.candidates.viewer import Viewer, view
 from core.config import RankingSettings
 from core.interaction import Interaction, InteractionType
 from core.profile.state import UserState, fold
-from core.ranking.adapter_boost import boost, matches, request_query
+from core.ranking.adapter_boost import boost, lifts, request_query
 from core.ranking.fusion import Fused
 from core.ranking.query import Context
 from core.snapshot.snapshot import Snapshot
 
-SETTINGS = RankingSettings()
+SETTINGS = RankingSettings(base_tier=1.0, slow_tier=1.0, fast_tier=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +78,18 @@ def test_parts_sum_to_the_score_and_the_order_is_that_of_the_scores(world: Snaps
     assert sorted(boosted.rows) == list(range(len(world)))
 
 
-def test_a_score_changes_by_at_most_the_strength_and_by_the_match(world: Snapshot) -> None:
+def test_a_score_changes_by_the_lift_which_grows_with_the_strength_up_to_one(world: Snapshot) -> None:
     before, viewer, adapter = fused_of(world), viewer_of(world), adapter_of(world)
-    match, _ = matches(viewer, before.rows, adapter, SETTINGS)
-    assert match is not None
-    assert np.abs(match).max() <= 1.0
-    boosted, _ = boost(before, viewer, adapter, replace(SETTINGS, adapter_strength=0.5), len(world))
-    expected = before.scores * (1 + 0.5 * match)
+    lift, _ = lifts(viewer, before.rows, adapter, replace(SETTINGS, slow_tier=0.1))
+    twice, _ = lifts(viewer, before.rows, adapter, replace(SETTINGS, slow_tier=0.2))
+    most, _ = lifts(viewer, before.rows, adapter, replace(SETTINGS, slow_tier=1e6))
+    assert lift is not None
+    assert twice is not None
+    assert most is not None
+    assert np.allclose(twice, np.clip(2 * lift, -1.0, 1.0), atol=1e-6)
+    assert np.abs(most).max() == 1.0
+    boosted, _ = boost(before, viewer, adapter, replace(SETTINGS, slow_tier=0.1), len(world))
+    expected = before.scores * (1 + lift)
     assert np.allclose(boosted.scores[np.argsort(boosted.rows)], expected)
 
 
@@ -125,8 +130,8 @@ def test_an_adapter_without_a_space_is_named_and_no_adapter_is_not(world: Snapsh
 
 def test_an_adapter_of_an_older_generation_gives_what_it_gave(world: Snapshot, later: Snapshot) -> None:
     rows, adapter = np.arange(len(world)), adapter_of(world)
-    before, _ = matches(viewer_of(world), rows, adapter, SETTINGS)
-    after, degraded = matches(viewer_of(later), rows, adapter, SETTINGS)
+    before, _ = lifts(viewer_of(world), rows, adapter, SETTINGS)
+    after, degraded = lifts(viewer_of(later), rows, adapter, SETTINGS)
     assert degraded == ()
     assert np.allclose(after, before, atol=0.02)  # type: ignore[arg-type]
 
@@ -142,8 +147,8 @@ def fast_of(world: Snapshot, gain: float) -> FastTier:
 
 def test_the_fast_tier_counts_while_it_foretells(world: Snapshot) -> None:
     rows = np.arange(len(world))
-    good, _ = matches(viewer_of(world, fast_of(world, 0.1)), rows, None, SETTINGS)
-    bad, _ = matches(viewer_of(world, fast_of(world, -0.1)), rows, None, SETTINGS)
+    good, _ = lifts(viewer_of(world, fast_of(world, 0.1)), rows, None, SETTINGS)
+    bad, _ = lifts(viewer_of(world, fast_of(world, -0.1)), rows, None, SETTINGS)
     assert good is not None
     assert good[[world.row(name) for name in COMEDIES]].mean() > 0.1
     assert bad is None or not bad.any()
@@ -151,17 +156,17 @@ def test_the_fast_tier_counts_while_it_foretells(world: Snapshot) -> None:
 
 def test_a_fast_tier_of_an_older_generation_is_carried_over_or_named(world: Snapshot, later: Snapshot) -> None:
     rows, fast = np.arange(len(world)), fast_of(world, 0.1)
-    before, _ = matches(viewer_of(world, fast), rows, None, SETTINGS)
-    after, degraded = matches(viewer_of(later, fast), rows, None, SETTINGS)
+    before, _ = lifts(viewer_of(world, fast), rows, None, SETTINGS)
+    after, degraded = lifts(viewer_of(later, fast), rows, None, SETTINGS)
     assert degraded == ()
     assert np.allclose(after, before, atol=0.03)  # type: ignore[arg-type]
-    assert matches(viewer_of(later, replace(fast, generation="g0")), rows, None, SETTINGS)[1] == ("adapter",)
+    assert lifts(viewer_of(later, replace(fast, generation="g0")), rows, None, SETTINGS)[1] == ("adapter",)
 
 
 def test_what_was_folded_into_the_slow_tier_does_not_count_twice(world: Snapshot) -> None:
     rows, fast = np.arange(len(world)), fast_of(world, 0.1)
     folded = replace(adapter_of(world), slow=np.zeros((DIMS, 8), np.float32), fast=fast.B.astype(np.float32))
-    match, _ = matches(viewer_of(world, fast), rows, folded, SETTINGS)
+    match, _ = lifts(viewer_of(world, fast), rows, folded, SETTINGS)
     assert match is not None
     assert np.allclose(match, 0.0, atol=1e-4)
 
@@ -169,15 +174,15 @@ def test_what_was_folded_into_the_slow_tier_does_not_count_twice(world: Snapshot
 def test_each_tier_can_be_switched_off(world: Snapshot) -> None:
     rows, viewer, adapter = np.arange(len(world)), viewer_of(world, fast_of(world, 0.1)), adapter_of(world)
 
-    def reach(**tiers: bool) -> float:
-        off = {"base_tier": False, "slow_tier": False, "fast_tier": False}
-        match, _ = matches(viewer, rows, adapter, replace(SETTINGS, **off | tiers))
+    def reach(**tiers: float) -> float:
+        off = {"base_tier": 0.0, "slow_tier": 0.0, "fast_tier": 0.0}
+        match, _ = lifts(viewer, rows, adapter, replace(SETTINGS, **off | tiers))
         return 0.0 if match is None else float(np.abs(match).max())
 
     assert reach() == 0.0
-    assert reach(base_tier=True) == 0.0, "this world's base tier changes nothing"
-    assert reach(slow_tier=True) > 0.1
-    assert reach(fast_tier=True) > 0.1
+    assert reach(base_tier=1.0) == 0.0, "this world's base tier changes nothing"
+    assert reach(slow_tier=1.0) > 0.1
+    assert reach(fast_tier=1.0) > 0.1
 
 
 def test_who_has_liked_nothing_gets_no_boost(world: Snapshot) -> None:
@@ -204,6 +209,6 @@ def test_the_boost_of_a_carried_adapter_equals_that_of_one_made_there(world: Sna
     made = replace(old, slow=carry(old.slow, way.rotation, way.slow), generation="g2")
     rows = np.arange(len(later))
     assert np.array_equal(
-        matches(viewer_of(later), rows, old, SETTINGS)[0],  # type: ignore[arg-type]
-        matches(viewer_of(later), rows, made, SETTINGS)[0],  # type: ignore[arg-type]
+        lifts(viewer_of(later), rows, old, SETTINGS)[0],  # type: ignore[arg-type]
+        lifts(viewer_of(later), rows, made, SETTINGS)[0],  # type: ignore[arg-type]
     )
