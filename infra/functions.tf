@@ -78,6 +78,18 @@ locals {
       sql         = null
       publishes   = []
     }
+    attention = {
+      paths       = ["/api/v1/attention"]
+      edge        = false
+      memory_mib  = 1024
+      concurrency = 8
+      timeout_s   = 10
+      min         = 0
+      max         = 10
+      snapshot    = false
+      sql         = null
+      publishes   = []
+    }
     experiments = {
       paths       = ["/api/v1/experiments"]
       edge        = true

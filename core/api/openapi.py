@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter
 
 from core.api.adapter_routes import ADAPTER_ROUTES
+from core.api.attention_routes import ATTENTION_ROUTES
 from core.api.experiment_routes import EXPERIMENT_ROUTES
 from core.api.http import JSON_TYPE, Route, Routes, anyone
 from core.api.pattern_routes import PATTERN_ROUTES
@@ -29,6 +30,7 @@ FUNCTIONS: Mapping[str, Routes] = {
     "profiles": PROFILE_ROUTES | PRIVACY_ROUTES,
     "adapters": ADAPTER_ROUTES,
     "router": ROUTER_ROUTES,
+    "attention": ATTENTION_ROUTES,
     "patterns": PATTERN_ROUTES,
     "experiments": EXPERIMENT_ROUTES,
 }

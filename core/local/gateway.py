@@ -29,6 +29,7 @@ PREFIXES = {
     "/api/v1/lora": "adapters",
     "/api/v1/patterns": "patterns",
     "/api/v1/router": "router",
+    "/api/v1/attention": "attention",
     "/api/v1/experiments": "experiments",
     "/push/ingest": "ingest",
     "/push/adapt": "adapt",

@@ -15,7 +15,7 @@ TTL_S = 90 * 86_400  # since the last increment
 
 
 class ValkeyRouteCounters:
-    """Fields are names of sums, bounded by the numbers of routes and models."""
+    """Fields are names of sums, bounded by the numbers of routes, models and attention mechanisms."""
 
     def __init__(self, valkey: redis.Redis) -> None:
         self._valkey = valkey

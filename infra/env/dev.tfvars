@@ -15,6 +15,8 @@ instances = {
   profiles    = { max = 2 }
   adapters    = { max = 4 }
   patterns    = { max = 2 }
+  router      = { max = 2 }
+  attention   = { max = 2 }
   experiments = { max = 2 }
   ingest      = { max = 5 }
   adapt       = { max = 4 }

@@ -1,4 +1,4 @@
-"""The router: accuracy on the hand-written queries, and the time of a decision, an entity look-up and a choice.
+"""The router: accuracy on the hand-written queries, and the time of a decision, a selection, a look-up and a choice.
 
     python -m tests.benchmarks.bench_router FILE
 
@@ -14,11 +14,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from core.attention import names
+from core.attention.select import QUERY_TYPES, observed, propose, reward_counts, types_of, usable_with
 from core.config import RouterSettings
 from core.embedding.encoder import Encoder
 from core.embedding.weights import ensure_minilm
@@ -35,6 +38,7 @@ from tests.benchmarks.measure import Row, row, timed
 
 QUERIES = Path(__file__).parents[1] / "routing" / "queries.jsonl"
 NOW = 1_837_500_000.0
+ANY = usable_with(None)  # mechanisms, whatever data they need
 PER_INTENT = 300  # texts of a file that are routed, chosen evenly
 
 
@@ -84,10 +88,29 @@ def times(
     return [
         row("route, from token vectors", in_turn(router.route, tokens, count), "ms", 0.5, "about 9 tokens"),
         row("route, from the query's vector", in_turn(router.route_embedding, pooled, count), "ms", 0.5),
+        row(
+            "select attention, from token vectors",
+            in_turn(
+                lambda vectors: propose(types_of(router.route(vectors)), *observed(counters()), ANY), tokens, count
+            ),
+            "ms",
+            1.0,
+            "routing included, every counter in use",
+        ),
         row("find what a query names, 890 titles", in_turn(lambda t: find_entities(catalogue, t), each, count), "ms"),
         row("index of names, 890 titles", timed(lambda: build_index(catalogue), 5), "ms", note="once per snapshot"),
         row("choose a model of four", timed(lambda: choose(models, {}, 0.4, 0.004), count), "us"),
     ]
+
+
+@cache
+def counters() -> dict[str, float]:
+    """Ten rewards of one half for every mechanism and type of query."""
+    found: dict[str, float] = {}
+    for query_type in QUERY_TYPES:
+        for name in names():
+            found |= {key: 10 * value for key, value in reward_counts(query_type, {name: 1.0}, 0.5).items()}
+    return found
 
 
 def in_turn(call: Callable[[Any], object], given: list[Any], count: int) -> list[float]:

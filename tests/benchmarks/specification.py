@@ -24,7 +24,7 @@ LATENCY = (
     Line("LoRA adapter load", 5.0, 15.0, "states", "load state + adapter, hot"),
     Line("Embedding adaptation", 3.0, 10.0, "states", "adapt a 512-d query: decode the adapter, both tiers"),
     Line("Semantic routing", 0.5, 2.0, "router", "route, from token vectors"),
-    Line("Attention selection", 1.0, 5.0),
+    Line("Attention selection", 1.0, 5.0, "router", "select attention, from token vectors"),
     Line("Pattern search", 10.0, 30.0, "engine", "query patterns, 5 of 100"),
     Line("Full SONA pipeline", 20.0, 50.0, "requests", "1 worker, 8 threads: latency, 1 connection"),
 )

@@ -1,0 +1,13 @@
+"""HTTPS: attention mechanisms listed, selected for a query, and applied."""
+
+import functions_framework
+from flask import Request, Response
+
+from core.api.attention_routes import ATTENTION_ROUTES
+from core.api.http import dispatch
+from core.wiring import services
+
+
+@functions_framework.http
+def attention(request: Request) -> Response:
+    return dispatch(request, ATTENTION_ROUTES, services)
