@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from time import perf_counter
 from uuid import uuid4
 
@@ -40,6 +41,8 @@ from core.snapshot.snapshot import Snapshot
 IMPERSONAL = ("context", "cold_start")
 DIVERSITY_POOL = 3  # MMR chooses among this many times the limit, and at least...
 MIN_DIVERSITY_POOL = 60  # ...this many
+# Threads that rank at once take the interpreter from each other at every array operation.
+_ONE_AT_A_TIME = Lock()
 BOOST_POOL = 4  # of so many times as many titles the adapter changes the order: further ones it hardly lifts that far
 
 
@@ -102,7 +105,8 @@ def compose(services: Services, query: Query, now: float) -> Answer:
     match, match_degraded = match_text(services, snapshot, query.text) if query.text else (None, ())
     trial, trial_degraded = services.experiment_memory.trial(query.user_id, services.settings.ranking, now)
     patterns, lost = services.pattern_memory.index(snapshot, now) if trial.settings.pattern_strength else (None, ())
-    ranked = rank(snapshot, state, counts, query, trial.settings, now, adapter, match, plan, patterns)
+    with _ONE_AT_A_TIME:
+        ranked = rank(snapshot, state, counts, query, trial.settings, now, adapter, match, plan, patterns)
     parts = degraded + route_degraded + state_degraded + counts_degraded + match_degraded + trial_degraded + lost
     names, variants = tuple(dict.fromkeys(parts + ranked.degraded)), trial.variants
     if routed is not None:
