@@ -7,7 +7,7 @@ from core.api.http import dispatch
 from core.api.router_routes import ROUTER_ROUTES
 from core.wiring import services, warm_up
 
-warm_up("snapshots")
+warm_up("snapshots", "encoders")
 
 
 @functions_framework.http
