@@ -34,11 +34,13 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     help="Personalization for TV and film discovery that learns from every interaction at once.\n\n"
-    "Start with [bold]sona demo[/bold]; then [bold]sona up[/bold] and talk to the HTTPS functions.",
+    "[bold]sona demo[/bold] tells the story in a minute. [bold]sona up[/bold] leaves everything running: open the "
+    "console it names, or send it requests. [bold]sona import[/bold] brings in your titles and histories, "
+    "[bold]sona snapshot build[/bold] serves them, [bold]sona evaluate[/bold] proves what it is worth.\n\n"
+    "Commands work on the laptop edition, or on the stores that SONA_STORES_... names.",
 )
+SEE, DATA, MEASURE, PEOPLE = "See it", "Your catalogue and models", "What it is worth", "People's data"
 snapshot_app = typer.Typer(no_args_is_help=True, help="Build, list and activate snapshots of the catalogue.")
-app.add_typer(snapshot_app, name="snapshot")
-app.add_typer(train_app, name="train")
 console = Console(highlight=False)
 complaints = Console(stderr=True, highlight=False)
 
@@ -82,7 +84,26 @@ def say(stage: str) -> None:
     complaints.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {stage}")
 
 
-@app.command()
+@app.command(rich_help_panel=SEE)
+def demo(
+    home: Home = None,
+    port: Annotated[int, typer.Option(help="Port of the functions; 0 takes a free one.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Tell the story on the real stack: recommend, interact, learn, and show what changed. Ends by itself.
+
+    Exit code 1 when an answer did not change as it should. Example: sona demo
+    """
+    from core.local.demo_story import tell
+
+    learned = tell(_home(home), port, complaints if as_json else console)
+    if as_json:
+        print(json.dumps({"learned": learned}))
+    if not all(learned.values()):
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=SEE)
 def up(
     port: Annotated[int, typer.Option(help="Port of the functions.", envvar="SONA_PORT")] = 8080,
     demo_data: Annotated[bool, typer.Option("--demo-data/--empty", help="Load the demo on the first start.")] = True,
@@ -103,7 +124,7 @@ def up(
     show({"url": url, "home": str(folder), "curl": curl}, as_json, f"[bold]SONA serves on {url}[/bold]\n\n{curl}")
 
 
-@app.command()
+@app.command(rich_help_panel=SEE)
 def down(
     erase: Annotated[bool, typer.Option("--erase", help="Delete the data as well.")] = False,
     home: Home = None,
@@ -123,7 +144,7 @@ def down(
     show({"stopped": stopped, "erased": erase}, as_json, "Stopped." if stopped else "Nothing was running.")
 
 
-@app.command()
+@app.command(rich_help_panel=SEE)
 def status(home: Home = None, as_json: AsJson = False) -> None:
     """Show what runs, on which ports, and which snapshot is active. Exit code 1 when something is down.
 
@@ -145,17 +166,6 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
         console.print(table)
     if not all(row["running"] for row in rows):
         raise typer.Exit(1)
-
-
-@app.command()
-def demo(home: Home = None, port: Annotated[int, typer.Option(help="Port of the functions.")] = 0) -> None:
-    """Tell the story on the real stack: recommend, interact, learn, and show what changed. Ends by itself.
-
-    Example: sona demo
-    """
-    from core.local.demo_story import tell
-
-    raise typer.Exit(tell(_home(home), port, console))
 
 
 @snapshot_app.command("build")
@@ -182,7 +192,7 @@ def snapshot_build(
     show(report, as_json, f"Snapshot {report['version']}: {report['items']} titles in {report['seconds']} s")
 
 
-@app.command()
+@app.command(rich_help_panel=DATA)
 def encoder(home: Home = None, as_json: AsJson = False) -> None:
     """Build the text encoder from the installed weights, put it into the models bucket and activate it.
 
@@ -228,7 +238,7 @@ def snapshot_activate(version: str, home: Home = None, as_json: AsJson = False) 
     show({"active": version}, as_json, f"Active: {version}")
 
 
-@app.command()
+@app.command(rich_help_panel=PEOPLE)
 def replay(user_id: str, home: Home = None, as_json: AsJson = False) -> None:
     """Rebuild a user's state from the event log and compare it with the stored one. Exit code 1 when they differ.
 
@@ -243,7 +253,7 @@ def replay(user_id: str, home: Home = None, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=DATA)
 def maintain(
     weekly: Annotated[bool, typer.Option("--weekly", help="Also segments of viewers and universal patterns.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
@@ -283,10 +293,12 @@ def _simulated(rng: Generator, lives: int) -> Shifted:
 
 
 MADE_AUDIENCES["simulated"] = _simulated
-app.command("import")(import_command(_store))
-app.command("evaluate")(evaluate_command)
-app.add_typer(experiment_app(laptop_or_cloud_settings), name="experiment")
-add_privacy_commands(app, laptop_or_cloud_settings)
+app.command("import", rich_help_panel=DATA)(import_command(_store))
+app.add_typer(snapshot_app, name="snapshot", rich_help_panel=DATA)
+app.add_typer(train_app, name="train", rich_help_panel=DATA)
+app.command("evaluate", rich_help_panel=MEASURE)(evaluate_command)
+app.add_typer(experiment_app(laptop_or_cloud_settings), name="experiment", rich_help_panel=MEASURE)
+add_privacy_commands(app, laptop_or_cloud_settings, PEOPLE)
 
 
 def main() -> None:

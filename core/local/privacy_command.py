@@ -18,15 +18,15 @@ Home = Annotated[Path | None, typer.Option("--home", envvar="SONA_HOME", show_de
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
-def add_privacy_commands(app: typer.Typer, settings_of: Callable[[Path | None], Settings]) -> None:
-    """Register both commands. `settings_of`: --home -> the settings to work with."""
+def add_privacy_commands(app: typer.Typer, settings_of: Callable[[Path | None], Settings], panel: str) -> None:
+    """Register both commands under the heading `panel`. `settings_of`: --home -> the settings to work with."""
 
     def services(home: Path | None) -> Services:
         from core.wiring import services_for
 
         return services_for(settings_of(home))
 
-    @app.command()
+    @app.command(rich_help_panel=panel)
     def export(user_id: str, home: Home = None, as_json: AsJson = False) -> None:
         """Print everything that is kept about a user, as JSON; --json prints it on one line.
 
@@ -36,7 +36,7 @@ def add_privacy_commands(app: typer.Typer, settings_of: Callable[[Path | None], 
 
         print(json.dumps(dict(export_user(services(home), user_id)), indent=None if as_json else 2))
 
-    @app.command()
+    @app.command(rich_help_panel=panel)
     def erase(
         user_id: str,
         yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
