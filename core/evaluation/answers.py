@@ -33,6 +33,7 @@ class Answers:
     seconds: dict[str, float] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     degraded: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    elapsed_ms: dict[str, dict[str, list[float]]] = field(default_factory=dict)  # system -> part -> of every case
     variants: list[str] = field(default_factory=list)  # the systems that are configurations of the serving flow
     histories: dict[serving.Reshape | None, Histories] = field(default_factory=dict)  # shared among variants
 
@@ -52,7 +53,7 @@ class Answers:
         users = self.histories.setdefault(variant.space, Histories(self.split, served))
         ask = partial(serving.recommend, variant, self.split, served, histories=users, advance=advance)
         shown = ask(self.split.cases)
-        self.lists[name] = shown.lists
+        self.lists[name], self.elapsed_ms[name] = shown.lists, shown.elapsed_ms
         if cold:
             self.cold[name] = ask(self.split.cold, wide=True).lists
         if shown.degraded:

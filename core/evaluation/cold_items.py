@@ -40,6 +40,7 @@ from core.snapshot.inputs import collect_interactions
 from core.snapshot.snapshot import Snapshot
 from core.snapshot.text import TextVectors
 
+PROTOCOL = "cold-items"
 SHARE, MAX_USERS = 0.1, 1_000
 METRICS = (f"ndcg@{K}", f"recall@{K}")
 POPULARITY, CONTENT, CONTENT_ENCODED = "popularity", "content strategy", "content strategy, content encoder"
@@ -126,6 +127,7 @@ def cold_items(
         lists = _lists(trial, without, systems, progress)
     return {
         "data": data.name,
+        "protocol": PROTOCOL,
         "titles": int(trial.new.sum()),
         "users": len(trial.users),
         "text": text.version if text else None,

@@ -15,7 +15,6 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from core.config import settings
-from core.errors import InvalidInput
 
 if TYPE_CHECKING:  # everything heavy waits until the command runs: other commands import this file too
     from numpy.random import Generator
@@ -91,10 +90,9 @@ def _forgetting(
     from core.evaluation.dataset import load
     from core.evaluation.forgetting import evaluate_forgetting
     from core.evaluation.forgetting_table import forgetting_table
+    from core.evaluation.protocol_pages import forgetting_page
     from core.evaluation.taste_shift import of_dataset
 
-    if html_out:
-        raise InvalidInput("the protocol forgetting reports a table and --json, no page")
     made = MADE_AUDIENCES.get(str(data))
 
     def shift(rng: Generator) -> Shifted:
@@ -102,6 +100,8 @@ def _forgetting(
 
     report = _with_progress(lambda progress: evaluate_forgetting(shift, seed, progress))
     _write(report, json_out)
+    if html_out:
+        html_out.write_text(forgetting_page(report))
     if str(json_out) != "-":
         _wide_console().print(forgetting_table(report))
 
@@ -110,12 +110,13 @@ def _cold_items(data: Path, positive: float | None, seed: int, json_out: Path | 
     from core.evaluation.cold_items import cold_items
     from core.evaluation.cold_items_table import cold_items_table
     from core.evaluation.dataset import load
+    from core.evaluation.protocol_pages import cold_items_page
 
-    if html_out:
-        raise InvalidInput("the protocol cold-items reports a table and --json, no page")
     loaded, ranking = load(data, positive), settings().ranking
     report = _with_progress(lambda progress: cold_items(loaded, ranking, seed=seed, progress=progress))
     _write(report, json_out)
+    if html_out:
+        html_out.write_text(cold_items_page(report))
     if str(json_out) != "-":
         _wide_console().print(cold_items_table(report))
 

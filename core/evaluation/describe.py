@@ -46,10 +46,17 @@ def describe(answers: Answers, against: str | None, frozen: str | None) -> dict[
         "behaviour": reference_curves(facts),
         "skipped": answers.skipped,
         "seconds": {name: round(seconds, 1) for name, seconds in answers.seconds.items()},
+        "latency_ms": latencies(answers.elapsed_ms.get(OURS, {})),
     }
     if frozen in answers.lists:
         report["lift"] = {"over": frozen, **lift(answers.lists[OURS], answers.lists[frozen], split)}
     return finite(report)
+
+
+def latencies(elapsed_ms: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """Median and 99th percentile of each part, on the machine that evaluates."""
+    parts = {part: np.percentile(values, (50, 99)).round(4) for part, values in elapsed_ms.items()}
+    return {part: {"p50": float(p50), "p99": float(p99)} for part, (p50, p99) in parts.items()}
 
 
 def subject(split: Split) -> dict[str, Any]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from io import StringIO
 from typing import Any
 
 from core.errors import ConfigurationError
+
+Plot = tuple[str, Callable[[Any, dict[str, Any]], bool]]
+"""A caption, and what draws it on axes; False when the report has no data for it."""
 
 WIDTH, HEIGHT = 7.2, 3.4  # inches
 CURVES = ("sona", "sona, learning off", "hybrid", "ease", "popularity_decayed", "popularity")
@@ -14,7 +18,7 @@ METRIC = "ndcg@10"
 GENRES_SHOWN = 14
 
 
-def plots(report: dict[str, Any]) -> list[tuple[str, str]]:
+def drawings(report: dict[str, Any], plots: Sequence[Plot]) -> list[tuple[str, str]]:
     """(caption, SVG) of every plot that the report has data for. Raises ConfigurationError without matplotlib."""
     try:
         import matplotlib
@@ -25,7 +29,7 @@ def plots(report: dict[str, Any]) -> list[tuple[str, str]]:
         raise ConfigurationError("the HTML report needs matplotlib: install the extra `evaluate`") from error
     drawn = []
     with pyplot.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sona", "font.size": 9, "axes.grid": True}):
-        for caption, draw in _PLOTS:
+        for caption, draw in plots:
             figure, axes = pyplot.subplots(figsize=(WIDTH, HEIGHT), layout="constrained")
             if draw(axes, report):
                 drawn.append((caption, _svg(figure)))
@@ -92,6 +96,37 @@ def ablation_bars(axes: Any, report: dict[str, Any]) -> bool:
     return True
 
 
+def lift_bars(axes: Any, report: dict[str, Any]) -> bool:
+    """How much more accurate learning from every event is, over all users and by the interactions of new ones."""
+    rows = {name: row for name, row in report.get("lift", {}).items() if name != "over"}
+    known = {name: row[METRIC] for name, row in rows.items() if row[METRIC]["low"] is not None}
+    if not known:
+        return False
+    values = [gap["difference"] for gap in known.values()]
+    errors = [
+        [gap["difference"] - gap["low"] for gap in known.values()],
+        [gap["high"] - gap["difference"] for gap in known.values()],
+    ]
+    axes.barh(list(known), values, xerr=errors, color="tab:orange")
+    axes.axvline(0.0, color="black", linewidth=0.8)
+    axes.xaxis.set_major_formatter("{x:+.0%}")
+    axes.set_xlabel(f"NDCG@10 over {report['lift']['over']}, 95 % interval")
+    return True
+
+
+def latency_bars(axes: Any, report: dict[str, Any]) -> bool:
+    """Milliseconds of each part of a request's ranking, median and 99th percentile, on the evaluating machine."""
+    rows = report.get("latency_ms")
+    if not rows:
+        return False
+    names = sorted(rows, key=lambda name: rows[name]["p50"])
+    axes.barh(names, [rows[name]["p99"] for name in names], color="lightgray", label="99th percentile")
+    axes.barh(names, [rows[name]["p50"] for name in names], color="tab:orange", label="median")
+    axes.set_xlabel("milliseconds")
+    axes.legend()
+    return True
+
+
 def popularity_bias(axes: Any, report: dict[str, Any]) -> bool:
     """Where in the popularity order the recommendations lie, next to what users went on to like."""
     systems = [("what users liked", report["behaviour"]["popularity_tenths"])]
@@ -127,11 +162,13 @@ def _legend(axes: Any, systems: list[tuple[str, Any]]) -> bool:
     return bool(systems)
 
 
-_PLOTS = (
+PLOTS: tuple[Plot, ...] = (
     ("Accuracy of every system", accuracy_bars),
     ("Learning along the stream", stream_curve),
     ("Learning curve of new users", new_user_curve),
+    ("Lift of learning from every event", lift_bars),
     ("Ablation: what each part of the serving flow contributes", ablation_bars),
     ("Calibration: genres of histories and of recommendations", genre_calibration),
     ("Popularity bias", popularity_bias),
+    ("Latency by part of the ranking", latency_bars),
 )

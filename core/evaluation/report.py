@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from core.evaluation.plots import plots
+from core.evaluation.plots import PLOTS, Plot, drawings
 
 COLUMNS = (
     "ndcg@10", "hr@10", "precision@10", "recall@10", "mrr@10", "coverage@10", "novelty@10", "diversity@10",
@@ -28,11 +29,15 @@ STYLE = (
 
 def html(report: dict[str, Any]) -> str:
     """The report of `evaluate` as a page. Raises ConfigurationError without matplotlib."""
+    parts = [_facts(report), _accuracy(report), _paired(report), _lift(report), _new_users(report), _cold(report)]
+    return page(report, [*parts, _legacy(report)], PLOTS)
+
+
+def page(report: dict[str, Any], parts: list[str], plots: Sequence[Plot]) -> str:
+    """One HTML document of the parts and plots that there are. Raises ConfigurationError without matplotlib."""
     title = f"{report['data']}, protocol {report['protocol']}"
-    parts = [f"<h1>Evaluation: {escape(title)}</h1>", _facts(report), _accuracy(report)]
-    parts += [_paired(report), _lift(report), _new_users(report), _cold(report), _legacy(report)]
-    parts += [f"<h2>{escape(caption)}</h2>{svg}" for caption, svg in plots(report)]
-    body = "\n".join(part for part in parts if part)
+    drawn = [f"<h2>{escape(caption)}</h2>{svg}" for caption, svg in drawings(report, plots)]
+    body = "\n".join(part for part in [f"<h1>Evaluation: {escape(title)}</h1>", *parts, *drawn] if part)
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
 

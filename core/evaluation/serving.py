@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,10 +57,12 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the flow answered: lists (m, K) of item codes, -1 where a list ends, and which parts ever failed."""
+    """What the flow answered: lists (m, K) of item codes, -1 where a list ends, which parts ever failed, and the
+    milliseconds that each strategy's part took in each case, and `rank` as a whole."""
 
     lists: NDArray
     degraded: tuple[str, ...]
+    elapsed_ms: dict[str, list[float]] = field(default_factory=dict)
 
 
 def recommend(
@@ -90,6 +93,7 @@ def recommend(
     counts = np.zeros(len(snapshot), np.float32)
     lists = np.full((len(cases), K), -1, np.int32)
     degraded: set[str] = set()
+    elapsed: dict[str, list[float]] = {}
     for i, user in enumerate(cases.user):
         now, visible, frozen = float(cases.now[i]), int(cases.visible[i]), int(cases.frozen[i])
         counts[rows] = counters.advance(int(cases.before[i]), now)
@@ -99,13 +103,16 @@ def recommend(
         query = Query(user_id=split.data.user_ids[user], limit=K, exclude=unknown)
         if only is not None:
             served = restricted(snapshot, rows[only[i]])
+        started = perf_counter()
         answer = rank(served, state, counts, query, settings, now, adapter, patterns=patterns)
+        for part, ms in (answer.elapsed_ms | {"rank": (perf_counter() - started) * 1e3}).items():
+            elapsed.setdefault(part, []).append(ms)
         finite = [item.row for item in answer.items if isfinite(item.score)][:K]
         lists[i, : len(finite)] = codes[finite]
         degraded.update(answer.degraded)
         if i % PROGRESS_EVERY == PROGRESS_EVERY - 1:
             advance(PROGRESS_EVERY)
-    return Shown(lists, tuple(sorted(degraded)))
+    return Shown(lists, tuple(sorted(degraded)), elapsed)
 
 
 def restricted(snapshot: Snapshot, rows: NDArray) -> Snapshot:

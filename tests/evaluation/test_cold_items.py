@@ -9,6 +9,7 @@ from core.embedding.content_encoder_training import EncoderSettings
 from core.evaluation import cold_items as cold
 from core.evaluation.cold_items_table import cold_items_table
 from core.evaluation.dataset import Dataset
+from core.evaluation.protocol_pages import cold_items_page
 
 TASTES = ("horror", "romance")
 
@@ -77,3 +78,10 @@ def test_the_table_has_a_row_for_every_system(report):
     table = cold_items_table(report)
     assert table.row_count == len(report["systems"]) == 6
     assert len(table.columns) == 1 + 2 * len(cold.READINGS)
+
+
+def test_the_page_has_a_row_and_a_bar_for_every_system(report):
+    page = cold_items_page(report)
+    assert page.count("<svg") == 1
+    for name in report["systems"]:
+        assert page.count(name) >= 2

@@ -80,6 +80,13 @@ def test_the_report_names_what_was_measured_and_is_plain_json(report: dict) -> N
     assert "paired" not in report["systems"][report["against"]]
 
 
+def test_the_report_says_how_long_each_part_of_the_ranking_took(report: dict) -> None:
+    latency = report["latency_ms"]
+    assert {"context", "content", "graph", "rank"} <= set(latency)
+    for row in latency.values():
+        assert 0 < row["p50"] <= row["p99"] <= latency["rank"]["p99"]
+
+
 def test_paired_intervals_are_against_the_chosen_system(two_tastes: Path) -> None:
     options = EvaluationOptions(two_tastes, max_events=60, against=FROZEN)
     found = evaluate(options)
@@ -223,7 +230,7 @@ def test_a_threshold_is_in_the_datas_own_scale(tmp_path: Path) -> None:
 
 def test_the_page_stands_alone_and_shows_every_system(report: dict) -> None:
     page = html(report)
-    assert page.count("<svg") == 5  # all plots but genres, which these titles do not have
+    assert page.count("<svg") == 7  # all plots but genres, which these titles do not have
     for name in report["systems"]:
         assert name in page
     assert not re.search(r"<(script|link|img|iframe)|url\(http|@import", page)

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from math import inf
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from core.evaluation.forgetting import (
     lead,
 )
 from core.evaluation.forgetting_table import forgetting_table
+from core.evaluation.protocol_pages import forgetting_page
 from core.evaluation.shifted_world import World, make_world
 from core.evaluation.taste_shift import MIN_LIKES, Shifted, donors, of_dataset
 from core.local.demo import demo_titles
@@ -165,18 +165,12 @@ def test_the_report_names_every_variant_with_its_controls_and_is_json(world: Wor
     assert stopped["kept_auc"]["share"] == 1.0
     assert stopped["old_after_auc"] == stopped["old_before_auc"]
     assert forgetting_table(report).row_count == len(report["systems"])
+    page = forgetting_page(report)
+    assert page.count("<svg") == 1
+    for name in report["systems"]:
+        assert name in page
 
 
 def test_the_default_is_what_the_experiment_found_best() -> None:
     default = AdaptationSettings()
     assert {"ewc_lambda": default.ewc_lambda, "replay": default.replay} == VARIANTS[REPLAY]
-
-
-def test_the_command_line_refuses_a_page(tmp_path: Path) -> None:
-    from typer.testing import CliRunner
-
-    from core.cli import app
-
-    options = ["evaluate", "--protocol", "forgetting", "--data", "simulated", "--html", str(tmp_path / "page.html")]
-    done = CliRunner().invoke(app, options)
-    assert isinstance(done.exception, InvalidInput)
