@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from core.catalog import Title
 from core.config import Settings, read_settings
@@ -22,6 +19,8 @@ from core.importers.command import command as import_command
 from core.interaction import Event
 from core.local.experiment_command import experiment_app
 from core.local.privacy_command import add_privacy_commands
+from core.local.stack_command import add_stack_commands
+from core.local.terminal import AsJson, Home, complaints, say, show
 from core.local.train_command import train_app
 
 if TYPE_CHECKING:
@@ -41,21 +40,12 @@ app = typer.Typer(
 )
 SEE, DATA, MEASURE, PEOPLE = "See it", "Your catalogue and models", "What it is worth", "People's data"
 snapshot_app = typer.Typer(no_args_is_help=True, help="Build, list and activate snapshots of the catalogue.")
-console = Console(highlight=False)
-complaints = Console(stderr=True, highlight=False)
 
 
 def default_home() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("sona")
-
-
-Home = Annotated[
-    Path | None,
-    typer.Option("--home", envvar="SONA_HOME", help="Data folder of the laptop edition.", show_default=False),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def _home(home: Path | None) -> Path:
@@ -73,99 +63,7 @@ def laptop_or_cloud_settings(home: Path | None) -> Settings:
     return read_settings(config=path)
 
 
-def show(result: Any, as_json: bool, text: str) -> None:
-    if as_json:
-        print(json.dumps(result, default=str))
-    else:
-        console.print(text, soft_wrap=True)
-
-
-def say(stage: str) -> None:
-    complaints.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {stage}")
-
-
-@app.command(rich_help_panel=SEE)
-def demo(
-    home: Home = None,
-    port: Annotated[int, typer.Option(help="Port of the functions; 0 takes a free one.")] = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Tell the story on the real stack: recommend, interact, learn, and show what changed. Ends by itself.
-
-    Exit code 1 when an answer did not change as it should. Example: sona demo
-    """
-    from core.local.demo_story import tell
-
-    learned = tell(_home(home), port, complaints if as_json else console)
-    if as_json:
-        print(json.dumps({"learned": learned}))
-    if not all(learned.values()):
-        raise typer.Exit(1)
-
-
-@app.command(rich_help_panel=SEE)
-def up(
-    port: Annotated[int, typer.Option(help="Port of the functions.", envvar="SONA_PORT")] = 8080,
-    demo_data: Annotated[bool, typer.Option("--demo-data/--empty", help="Load the demo on the first start.")] = True,
-    home: Home = None,
-    as_json: AsJson = False,
-) -> None:
-    """Start everything on this machine: PostgreSQL, Valkey, Cloud Storage, Pub/Sub and the functions.
-
-    Example: sona up --port 8080
-    """
-    from core.local import supervisor
-    from core.local.demo_story import curl_line
-
-    folder = _home(home)
-    supervisor.start_in_background(folder, port, demo_data, say)
-    url = supervisor.read_state(folder)["url"]
-    curl = curl_line(url, folder / "secret", "ann")
-    show({"url": url, "home": str(folder), "curl": curl}, as_json, f"[bold]SONA serves on {url}[/bold]\n\n{curl}")
-
-
-@app.command(rich_help_panel=SEE)
-def down(
-    erase: Annotated[bool, typer.Option("--erase", help="Delete the data as well.")] = False,
-    home: Home = None,
-    as_json: AsJson = False,
-) -> None:
-    """Stop everything that `sona up` started. Data stays unless --erase is given.
-
-    Example: sona down --erase
-    """
-    from core.local import supervisor
-    from core.local.stack import Stack
-
-    folder = _home(home)
-    stopped = supervisor.stop(folder)
-    if erase:
-        Stack(folder, None).erase()
-    show({"stopped": stopped, "erased": erase}, as_json, "Stopped." if stopped else "Nothing was running.")
-
-
-@app.command(rich_help_panel=SEE)
-def status(home: Home = None, as_json: AsJson = False) -> None:
-    """Show what runs, on which ports, and which snapshot is active. Exit code 1 when something is down.
-
-    Example: sona status --json
-    """
-    from core.local.stack import Stack
-
-    folder = _home(home)
-    stack = Stack(folder, None)
-    rows: list[dict[str, Any]] = [{"service": s.name, "running": s.is_running(), "port": s.port} for s in stack.servers]
-    if as_json:
-        print(json.dumps({"home": str(folder), "services": rows}))
-    else:
-        table = Table(title=f"SONA in {folder}", title_justify="left")
-        for column in ("service", "state", "port"):
-            table.add_column(column)
-        for row in rows:
-            table.add_row(row["service"], "running" if row["running"] else "[red]stopped[/red]", str(row["port"]))
-        console.print(table)
-    if not all(row["running"] for row in rows):
-        raise typer.Exit(1)
+add_stack_commands(app, _home, SEE)
 
 
 @snapshot_app.command("build")
@@ -238,21 +136,6 @@ def snapshot_activate(version: str, home: Home = None, as_json: AsJson = False) 
     show({"active": version}, as_json, f"Active: {version}")
 
 
-@app.command(rich_help_panel=PEOPLE)
-def replay(user_id: str, home: Home = None, as_json: AsJson = False) -> None:
-    """Rebuild a user's state from the event log and compare it with the stored one. Exit code 1 when they differ.
-
-    Example: sona replay nadia
-    """
-    from core.flows.replay import replay_user
-    from core.wiring import services_for
-
-    report = replay_user(services_for(laptop_or_cloud_settings(home)), user_id, time.time())
-    show(report, as_json, f"{user_id}: {report['events']} events, {'equal' if report['equal'] else 'DIFFERENT'}")
-    if not report["equal"]:
-        raise typer.Exit(1)
-
-
 @app.command(rich_help_panel=DATA)
 def maintain(
     weekly: Annotated[bool, typer.Option("--weekly", help="Also segments of viewers and universal patterns.")] = False,
@@ -299,6 +182,21 @@ app.add_typer(train_app, name="train", rich_help_panel=DATA)
 app.command("evaluate", rich_help_panel=MEASURE)(evaluate_command)
 app.add_typer(experiment_app(laptop_or_cloud_settings), name="experiment", rich_help_panel=MEASURE)
 add_privacy_commands(app, laptop_or_cloud_settings, PEOPLE)
+
+
+@app.command(rich_help_panel=PEOPLE)
+def replay(user_id: str, home: Home = None, as_json: AsJson = False) -> None:
+    """Rebuild a user's state from the event log and compare it with the stored one. Exit code 1 when they differ.
+
+    Example: sona replay nadia
+    """
+    from core.flows.replay import replay_user
+    from core.wiring import services_for
+
+    report = replay_user(services_for(laptop_or_cloud_settings(home)), user_id, time.time())
+    show(report, as_json, f"{user_id}: {report['events']} events, {'equal' if report['equal'] else 'DIFFERENT'}")
+    if not report["equal"]:
+        raise typer.Exit(1)
 
 
 def main() -> None:

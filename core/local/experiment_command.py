@@ -9,20 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from core.config import Settings
 from core.errors import InvalidInput
 from core.experiments.experiment import Allocation, Experiment, Status, Variant
+from core.local.terminal import AsJson, Home, console
 
 if TYPE_CHECKING:
     from core.api.experiment_schemas import ReportOut
     from core.flows.services import Services
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Home = Annotated[Path | None, typer.Option("--home", envvar="SONA_HOME", show_default=False, help="Data folder.")]
-console = Console(highlight=False)
 
 
 def parse_variant(text: str) -> Variant:

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.config import Settings
+from core.local.terminal import AsJson, Home
 
 if TYPE_CHECKING:
     from core.flows.services import Services
-
-Home = Annotated[Path | None, typer.Option("--home", envvar="SONA_HOME", show_default=False, help="Data folder.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def add_privacy_commands(app: typer.Typer, settings_of: Callable[[Path | None], Settings], panel: str) -> None:

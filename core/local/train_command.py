@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from core.errors import NotFound
+from core.local.terminal import AsJson, console, say
 
 train_app = typer.Typer(no_args_is_help=True, help="Train the models that come with the package.")
-console = Console(highlight=False)
-complaints = Console(stderr=True, highlight=False)
 
 
 @train_app.callback()
@@ -29,7 +26,7 @@ def router(
     kind: Annotated[str, typer.Option(help="How weights are stored: f32, f16 or int8.")] = "int8",
     encoder: Annotated[Path | None, typer.Option(help="Folder with the encoder; default: built anew.")] = None,
     weights: Annotated[str, typer.Option(help="Folder with the encoder's weights; default: installed ones.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train the query router on the project's sentences and calibrate it: some minutes on one core.
 
@@ -40,9 +37,6 @@ def router(
     from core.local.demo import demo_titles
     from core.routing.train import Recipe
     from core.routing.training import train_router, write
-
-    def say(stage: str) -> None:
-        complaints.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {stage}")
 
     recipe = Recipe()
     with TemporaryDirectory() as workplace:
