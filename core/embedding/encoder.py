@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,17 @@ if TYPE_CHECKING:
 KIND = "text-encoder"
 TOKENIZER = "tokenizer.json"
 BATCH_TOKENS = 1024  # of one run, padding included: more is no faster on a CPU and takes memory
+READINGS_KEPT = 64  # of single texts: a request's words are routed and searched for, and pages ask again
 Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One text: tokens (t, dims), one vector per token as the model sees it, and vector (dims,), their mean at unit
+    length. Shared among callers, so neither can be written to."""
+
+    tokens: Floats
+    vector: Floats
 
 
 class Encoder:
@@ -35,6 +47,8 @@ class Encoder:
         self.max_tokens = int(manifest.facts["max_tokens"])
         self._session = session
         self._tokenizer = tokenizer
+        self.read = lru_cache(maxsize=READINGS_KEPT)(self._read)
+        """The reading of one text, kept for the latest of them. Raises InvalidInput for what is not text."""
 
     @classmethod
     def open(cls, folder: Path, threads: int = 1) -> Encoder:
@@ -67,6 +81,13 @@ class Encoder:
             for place, vectors, length in zip(places, hidden, mask.sum(axis=1).astype(int), strict=True):
                 found[place] = vectors[:length].copy()
         return found
+
+    def _read(self, text: str) -> Reading:
+        tokens = self.token_vectors([text])[0]
+        summed = tokens.sum(axis=0)
+        vector = summed / np.linalg.norm(summed)
+        tokens.flags.writeable = vector.flags.writeable = False
+        return Reading(tokens, vector)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """How many tokens of each text the model sees."""

@@ -104,7 +104,7 @@ def plan_query(
 
 def _by_text(services: Services, text: str) -> Routing:
     router = shipped_router()
-    return router.route(services.encoders.get(router.encoder).token_vectors([text])[0])
+    return router.route(services.encoders.get(router.encoder).read(text).tokens)
 
 
 def count_routed(services: Services, routing: Routing, routing_ms: float, now: float) -> None:

@@ -39,7 +39,7 @@ def _by_meaning(services: Services, snapshot: Snapshot, text: str) -> NDArray | 
     """(n,) cosine of every title to the text; None where titles have no vectors. Raises what the encoder raises."""
     if snapshot.text_version is None:
         return None
-    query = services.encoders.get(encoder_version_of(snapshot.text_version)).embed([text])[0]
+    query = services.encoders.get(encoder_version_of(snapshot.text_version)).read(text).vector
     if snapshot.text is not None:
         return snapshot.text.cosine(query)
     found = services.embeddings.nearest(snapshot.text_version, query, NEAREST)

@@ -87,6 +87,15 @@ def test_the_mean_of_the_token_vectors_is_the_text_vector(encoder: Encoder) -> N
     np.testing.assert_allclose(mean / np.linalg.norm(mean), encoder.embed([SPACE])[0], atol=1e-5)
 
 
+def test_reading_a_text_gives_both_and_runs_the_model_once(encoder: Encoder) -> None:
+    reading = encoder.read("a quiet film about grief")
+    assert np.allclose(reading.vector, encoder.embed(["a quiet film about grief"])[0], atol=1e-6)
+    assert np.array_equal(reading.tokens, encoder.token_vectors(["a quiet film about grief"])[0])
+    assert encoder.read("a quiet film about grief") is reading
+    with pytest.raises(ValueError, match="read-only"):
+        reading.vector[0] = 1.0
+
+
 def test_there_is_one_vector_per_token_and_none_for_padding(encoder: Encoder) -> None:
     texts = ["space", LONG, "two words"]
     assert [len(vectors) for vectors in encoder.token_vectors(texts)] == encoder.count_tokens(texts) == [3, 256, 4]
