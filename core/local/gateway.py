@@ -31,6 +31,7 @@ PREFIXES = {
     "/api/v1/router": "router",
     "/api/v1/attention": "attention",
     "/api/v1/experiments": "experiments",
+    "/api/v1/metrics": "experiments",
     "/push/ingest": "ingest",
     "/push/adapt": "adapt",
     "/health": "recommend",
@@ -75,15 +76,21 @@ def application() -> WSGIApplication:
     """One WSGI application that hands each request to the function that owns its path."""
     import functions_framework
 
+    from core.local.console.application import PATH as CONSOLE
+    from core.local.console.application import console
+
     apps = {
         name: functions_framework.create_app(name, str(FUNCTIONS / f"{name}.py")) for name in set(PREFIXES.values())
     }
     prefixes = sorted(PREFIXES, key=len, reverse=True)
+    page = console()
 
     def dispatch(environ: WSGIEnvironment, start_response: StartResponse) -> object:
         path = environ.get("PATH_INFO", "")
         if path in DESCRIPTIONS:
             return describe(path, start_response)
+        if path == "/" or path.startswith(CONSOLE):
+            return page(environ, start_response)
         owner = next((PREFIXES[prefix] for prefix in prefixes if path.startswith(prefix)), "recommend")
         return apps[owner](environ, start_response)
 

@@ -23,7 +23,7 @@ from core.local.process import Server
 from core.local.valkey_server import ValkeyServer
 from core.stores.gcs import ensure_bucket
 from core.stores.postgres.migrate import migrate
-from core.stores.pubsub_admin import ensure_push_subscription, ensure_topic
+from core.stores.pubsub_admin import ensure_pull_subscription, ensure_push_subscription, ensure_topic
 
 Progress = Callable[[str], None]
 DEFAULT_PORT = 8080
@@ -37,6 +37,7 @@ class Stack:
         self.home = home.absolute()
         self.config_path = self.home / "sona.toml"
         self.secret_path = self.home / "secret"
+        self.privacy_key_path = self.home / "privacy-key"
         self.postgres = PostgresServer(self.home / "postgres")
         self.valkey = ValkeyServer(self.home / "valkey")
         self.storage = GcsServer(self.home / "storage")
@@ -57,7 +58,8 @@ class Stack:
         progress("starting PostgreSQL, Valkey, Cloud Storage and Pub/Sub")
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(Server.start, self.servers[:-1]))
-        self._write_secret()
+        for path in (self.secret_path, self.privacy_key_path):
+            _write_secret(path)
         self._write_config()
         settings = self.settings()
         progress("preparing the database schema")
@@ -68,6 +70,7 @@ class Stack:
         progress("starting the functions")
         self.gateway.start()
         ensure_topic(settings.stores, DEAD_LETTERS)
+        ensure_pull_subscription(settings.stores, DEAD_LETTERS, DEAD_LETTERS)
         for topic, function in ((settings.stores.interactions_topic, "ingest"), (settings.adaptation.topic, "adapt")):
             ensure_topic(settings.stores, topic)
             ensure_push_subscription(
@@ -95,11 +98,6 @@ class Stack:
             server.erase()
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def _write_secret(self) -> None:
-        if not self.secret_path.exists():
-            self.secret_path.touch(mode=0o600)
-            self.secret_path.write_text(secrets.token_hex(32))
-
     def _write_config(self) -> None:
         """Ports may have changed since the last start, so the file is written anew."""
         tables: dict[str, dict[str, object]] = {
@@ -111,11 +109,20 @@ class Stack:
                 "pubsub_endpoint": self.broker.endpoint,
             },
             "auth": {"local_secret_file": str(self.secret_path)},
+            "privacy": {"keys": self.privacy_key_path.read_text(), "dead_letters": DEAD_LETTERS},
         }
         lines = [f"# Written by `sona up` on {time.strftime('%Y-%m-%d %H:%M:%S')}; changes here are lost."]
         for name, table in tables.items():
             lines += [f"\n[{name}]"] if name else []
             lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]  # TOML reads JSON scalars
         unfinished = self.config_path.with_suffix(".new")
+        unfinished.touch(mode=0o600)  # it holds a secret
         unfinished.write_text("\n".join(lines) + "\n")
         unfinished.replace(self.config_path)
+
+
+def _write_secret(path: Path) -> None:
+    """A secret of this installation's own, made once."""
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32))
