@@ -18,6 +18,8 @@ from core.evaluation.command import command as evaluate_command
 from core.importers.command import command as import_command
 from core.interaction import Event
 from core.local.experiment_command import experiment_app
+from core.local.log_commands import add_log_commands
+from core.local.metrics_command import metrics_command
 from core.local.privacy_command import add_privacy_commands
 from core.local.stack_command import add_stack_commands
 from core.local.terminal import AsJson, Home, complaints, say, show
@@ -140,12 +142,13 @@ def snapshot_activate(version: str, home: Home = None, as_json: AsJson = False) 
 def maintain(
     weekly: Annotated[bool, typer.Option("--weekly", help="Also segments of viewers and universal patterns.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Also write a page about all runs so far.")] = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
     """Keep the pattern bank: count uses, gather sessions, merge what is alike, fade what is unused, prune the rest.
 
-    Example: sona maintain --weekly --dry-run
+    Example: sona maintain --weekly --dry-run --html patterns.html
     """
     from core.flows.maintain_patterns import maintain_patterns
     from core.wiring import services_for
@@ -153,6 +156,10 @@ def maintain(
     services = services_for(laptop_or_cloud_settings(home))
     kind = "weekly" if weekly else "daily"
     report = maintain_patterns(services, kind, time.time(), dry_run, say)
+    if html is not None:
+        from core.evaluation.maintenance_page import RUNS, maintenance_page
+
+        html.write_text(maintenance_page(services.patterns.runs(RUNS)))
     steps = report["steps"].items()
     lines = [f"{name}: {', '.join(f'{what} {n}' for what, n in done.items())}" for name, done in steps]
     counts = f"{report['patterns_before']} patterns before, {report['patterns_after']} after"
@@ -181,7 +188,9 @@ app.add_typer(snapshot_app, name="snapshot", rich_help_panel=DATA)
 app.add_typer(train_app, name="train", rich_help_panel=DATA)
 app.command("evaluate", rich_help_panel=MEASURE)(evaluate_command)
 app.add_typer(experiment_app(laptop_or_cloud_settings), name="experiment", rich_help_panel=MEASURE)
+app.command("metrics", rich_help_panel=MEASURE)(metrics_command(laptop_or_cloud_settings))
 add_privacy_commands(app, laptop_or_cloud_settings, PEOPLE)
+add_log_commands(app, laptop_or_cloud_settings, DATA)
 
 
 @app.command(rich_help_panel=PEOPLE)

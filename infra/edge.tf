@@ -208,3 +208,57 @@ resource "google_compute_global_forwarding_rule" "edge" {
   port_range            = "443"
   load_balancing_scheme = "EXTERNAL_MANAGED"
 }
+
+# The way in as callers see it: name, certificate, load balancer, Cloud Armor. Asked every minute from several continents.
+resource "google_monitoring_uptime_check_config" "edge" {
+  count = local.edge
+
+  display_name = "SONA edge"
+  period       = "60s"
+  timeout      = "10s"
+
+  http_check {
+    path         = "/health"
+    port         = 443
+    use_ssl      = true
+    validate_ssl = true
+  }
+
+  monitored_resource {
+    type   = "uptime_url"
+    labels = { project_id = var.project_id, host = var.domain }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_monitoring_alert_policy" "edge" {
+  count = local.edge
+
+  display_name          = "SONA: ${var.domain} cannot be reached"
+  combiner              = "OR"
+  severity              = "CRITICAL"
+  notification_channels = local.notifications
+
+  conditions {
+    display_name = "two of the places that ask get no answer"
+
+    condition_threshold {
+      filter          = "metric.type=\"monitoring.googleapis.com/uptime_check/check_passed\" AND resource.type=\"uptime_url\" AND metric.labels.check_id=\"${google_monitoring_uptime_check_config.edge[0].uptime_check_id}\""
+      comparison      = "COMPARISON_GT"
+      threshold_value = 1 # one place alone may have lost its own way
+      duration        = "120s"
+
+      aggregations {
+        alignment_period     = "120s"
+        per_series_aligner   = "ALIGN_NEXT_OLDER"
+        cross_series_reducer = "REDUCE_COUNT_FALSE"
+        group_by_fields      = ["resource.labels.host"]
+      }
+    }
+  }
+
+  documentation {
+    content = "Is the DNS record still ours, has the certificate been renewed, does Cloud Armor refuse the callers? The functions themselves have alerts of their own."
+  }
+}

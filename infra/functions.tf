@@ -91,7 +91,7 @@ locals {
       publishes   = []
     }
     experiments = {
-      paths       = ["/api/v1/experiments"]
+      paths       = ["/api/v1/experiments", "/api/v1/metrics"]
       edge        = true
       memory_mib  = 512
       concurrency = 8
@@ -133,6 +133,8 @@ locals {
   process_mib  = 320
   snapshot_mib = 300
 
+  erasing = "profiles" # looks through dead letters too, when it deletes a person
+
   pushed = { for topic, subscribed in local.topics : subscribed.function => topic }
   scale = {
     for name, function in local.functions : name => {
@@ -151,6 +153,10 @@ locals {
     SONA_AUTH_ISSUER               = var.auth.issuer
     SONA_AUTH_AUDIENCE             = var.auth.audience
     SONA_AUTH_JWKS_URL             = var.auth.jwks_url
+    }, !var.telemetry ? {} : {
+    SONA_TELEMETRY_EXPORTER = "google"
+    SONA_TELEMETRY_ENDPOINT = "https://telemetry.googleapis.com"
+    SONA_TELEMETRY_REGION   = var.region
   })
 
   sql_environment = {
@@ -212,6 +218,9 @@ module "function" {
       SONA_AUTH_PUSH_EMAIL    = google_service_account.push.email
       SONA_AUTH_PUSH_CHECKED  = "true" # by Cloud Run's IAM, which nobody passes but the push identity
     } : {},
+    each.key == local.erasing ? {
+      SONA_PRIVACY_DEAD_LETTERS = join(",", [for unread in google_pubsub_subscription.dead_letters : unread.name])
+    } : {},
   )
   redis = local.redis
 
@@ -223,6 +232,8 @@ module "function" {
     # The load balancer carries no identity. Callers prove theirs with the token that every route checks.
     var.domain != null && each.value.edge ? { load_balancer = "allUsers" } : {},
   )
+
+  telemetry_roles = toset(var.telemetry ? local.telemetry_roles : [])
 
   sql       = each.value.sql != null
   publishes = toset([for topic in each.value.publishes : google_pubsub_topic.this[topic].name])
@@ -237,7 +248,7 @@ module "function" {
     audience           = local.push_audience[each.key]
     pubsub_agent       = local.pubsub_agent
     ack_deadline_s     = each.value.timeout_s
-    delivery_attempts  = 5
+    delivery_attempts  = 100 # with pauses of up to ten minutes: an outage of sixteen hours loses nothing
     oldest_retained_s  = 604800
     longest_retry_wait = 600
   }

@@ -45,6 +45,7 @@ locals {
     "roles/iam.serviceAccountUser",
     "roles/logging.logWriter",
     "roles/logging.viewer",
+    "roles/monitoring.editor",
     "roles/pubsub.admin",
     "roles/redis.admin",
     "roles/run.admin",
@@ -54,7 +55,10 @@ locals {
   ])
 
   # What it may grant on the project: what workloads need there. Its own roles come from the first apply, by an owner.
-  workload_roles = ["roles/cloudsql.client", "roles/cloudsql.instanceUser"]
+  workload_roles = concat(["roles/cloudsql.client", "roles/cloudsql.instanceUser"], local.telemetry_roles)
+
+  # What sending measurements and traces to Google's Telemetry API takes.
+  telemetry_roles = ["roles/serviceusage.serviceUsageConsumer", "roles/telemetry.writer"]
 }
 
 resource "google_project_iam_member" "deploy" {

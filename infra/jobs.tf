@@ -47,6 +47,17 @@ locals {
       sql        = { right = "write", pool = 2 }
       schedules  = { daily = { cron = "30 3 * * *" } }
     }
+    rebalance_bandits = {
+      cpu        = 1
+      memory_mib = 512
+      tasks      = 1
+      timeout_s  = 600
+      retries    = 1
+      redis      = true
+      snapshots  = false
+      sql        = { right = "write", pool = 2 }
+      schedules  = { hourly = { cron = "40 * * * *" } } # an hour's users are few enough to go to yesterday's best
+    }
     train_base = {
       cpu        = 2
       memory_mib = 8192
@@ -106,6 +117,8 @@ module "job" {
     SONA_STORES_SQL_WRITERS = local.sql_rights["write"]
   })
   redis = each.value.redis ? local.redis : null
+
+  telemetry_roles = toset(var.telemetry ? local.telemetry_roles : [])
 
   sql       = true
   publishes = toset([])

@@ -21,7 +21,7 @@ resource "google_pubsub_topic" "this" {
   depends_on = [google_project_service.this]
 }
 
-# What was delivered five times in vain, kept apart by where it came from until somebody looks.
+# What was delivered a hundred times in vain, kept apart by where it came from until somebody looks.
 resource "google_pubsub_subscription" "dead_letters" {
   for_each = local.topics
 
@@ -40,6 +40,14 @@ resource "google_pubsub_topic_iam_member" "agent_publishes_dead_letters" {
   topic  = google_pubsub_topic.this["dead-letters"].id
   role   = "roles/pubsub.publisher"
   member = local.pubsub_agent
+}
+
+resource "google_pubsub_subscription_iam_member" "erasure_reads_dead_letters" {
+  for_each = local.topics
+
+  subscription = google_pubsub_subscription.dead_letters[each.key].name
+  role         = "roles/pubsub.subscriber"
+  member       = "serviceAccount:${module.function[local.erasing].identity}"
 }
 
 # Pub/Sub signs its pushes as this identity, which may call the two functions and nothing else.

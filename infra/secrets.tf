@@ -40,10 +40,32 @@ resource "google_secret_manager_secret_version" "this" {
   }
 }
 
+# Keys of the names that stand for users where their ids must not be: in Memorystore, and in the tombstones of the
+# erased. The keys are put in by a person and never by Terraform, whose state would hold them:
+#   python -c 'import secrets; print(secrets.token_urlsafe(48), end="")' | gcloud secrets versions add sona-privacy-keys --data-file=-
+resource "google_secret_manager_secret" "privacy_keys" {
+  secret_id           = "sona-privacy-keys"
+  deletion_protection = var.deletion_protection # without them nobody could tell that a late event is an erased user's
+
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+      }
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
 locals {
   # What a workload reads of Memorystore, by version: a rotated secret makes a new revision.
   redis = {
     environment = {
+      SONA_PRIVACY_KEYS = {
+        secret  = google_secret_manager_secret.privacy_keys.secret_id
+        version = var.privacy_keys_version
+      }
       SONA_STORES_REDIS_URL = {
         secret  = google_secret_manager_secret.this["redis-url"].secret_id
         version = google_secret_manager_secret_version.this["redis-url"].version

@@ -135,9 +135,10 @@ variable "settings" {
   validation {
     condition = alltrue([
       for name in keys(var.settings) :
-      can(regex("^SONA_(RANKING|ADAPTATION|PATTERNS|LIMITS|LOG|MAX|SNAPSHOT)_[A-Z0-9_]+$", name)) && name != "SONA_ADAPTATION_TOPIC"
+      can(regex("^SONA_(RANKING|ADAPTATION|PATTERNS|LIMITS|LOG|MAX|SNAPSHOT|PRIVACY|TELEMETRY)_[A-Z0-9_]+$", name))
+      && !contains(["SONA_ADAPTATION_TOPIC", "SONA_PRIVACY_KEYS", "SONA_PRIVACY_DEAD_LETTERS"], name)
     ])
-    error_message = "settings may tune SONA_RANKING_, ADAPTATION_, PATTERNS_, LIMITS_, LOG_, MAX_ and SNAPSHOT_ variables; the rest is Terraform's."
+    error_message = "settings may tune SONA_RANKING_, ADAPTATION_, PATTERNS_, LIMITS_, LOG_, MAX_, SNAPSHOT_, PRIVACY_ and TELEMETRY_ variables; the rest is Terraform's."
   }
 }
 
@@ -262,6 +263,49 @@ variable "state_bucket" {
   validation {
     condition     = var.repository == null || var.state_bucket != null
     error_message = "repository needs state_bucket."
+  }
+}
+
+variable "telemetry" {
+  description = "Export measurements and traces to Google's Telemetry API; the dashboard and half of the alerts live on them."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "privacy_keys_version" {
+  description = "Version of the secret sona-privacy-keys that workloads read; put in by hand, see secrets.tf."
+  type        = string
+  default     = "1"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[1-9][0-9]*$", var.privacy_keys_version))
+    error_message = "privacy_keys_version must be a number: what `latest` is would differ between instances."
+  }
+}
+
+variable "alert_emails" {
+  description = "Addresses that alerts go to."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for address in var.alert_emails : can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", address))])
+    error_message = "alert_emails must be e-mail addresses."
+  }
+}
+
+variable "notification_channels" {
+  description = "Existing channels of Cloud Monitoring that alerts go to as well: a pager, a chat."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name in var.notification_channels : can(regex("^projects/[^/]+/notificationChannels/[0-9]+$", name))])
+    error_message = "notification_channels must be names such as projects/my-project/notificationChannels/1234567890."
   }
 }
 

@@ -9,6 +9,7 @@ from core.api import experiment_schemas as schemas
 from core.api.auth import administrator
 from core.api.experiment_answers import experiment_out, report_out
 from core.api.http import Call, Route
+from core.api.metric_routes import METRIC_ROUTES
 from core.api.routes import cold_store_probe, health
 from core.flows.experiments import assignments, convert, create_experiment, move_experiment, rebalance, report
 
@@ -59,5 +60,6 @@ EXPERIMENT_ROUTES = {
     "/api/v1/experiments/conversions": {
         "POST": Route(answer_conversion, TypeAdapter(schemas.ConversionBody), 202, limit="write")
     },
+    **METRIC_ROUTES,
     "/health": {"GET": health("experiments", {"cold_store": cold_store_probe})},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -51,8 +52,9 @@ class Experiments(Protocol):
     def record(self, user_id: str, exposures: Sequence[Exposure], conversions: Sequence[Conversion]) -> int:
         """Keep what is new of an existing experiment and a user who is not erased; returns how many rows."""
 
-    def outcomes(self, experiment: Experiment, metric: str) -> list[Outcome]:
-        """One per variant, in their order. A conversion belongs to the variant that the user saw last before it."""
+    def outcomes(self, experiment: Experiment, metric: str, until: float = math.inf) -> list[Outcome]:
+        """One per variant, in their order, as they were at `until`. A conversion belongs to the variant that the user
+        saw last before it."""
 
     def forget(self, user_id: str) -> int:
         """Delete the user's exposures and conversions."""

@@ -17,6 +17,9 @@ from core.experiments.metrics import MISMATCH_P, Comparison, Outcome, compare, s
 from core.experiments.store import Conversion
 from core.flows.observations import conversion_record
 from core.flows.services import Services
+from core.telemetry import logger
+
+log = logger("experiments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,47 @@ def _decision(control: str, comparisons: Sequence[Comparison]) -> str | None:
     if better:
         return max(better, key=lambda one: one.effect).variant
     return control if all(one.verdict == "worse" for one in comparisons) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """An experiment as it was at one time: users by variant, and the comparisons with the control."""
+
+    at: float
+    users: tuple[int, ...]
+    comparisons: tuple[Comparison, ...]
+
+
+LOOKS = 24  # that a report draws
+
+
+def history(services: Services, name: str, metric: str, now: float) -> list[Look]:
+    """LOOKS evenly from the start of an experiment until its end or `now`; none before it has begun.
+
+    The intervals hold at all of them together, which is what a fixed interval would not. Raises NotFound.
+    """
+    experiment = services.experiments.get(name)
+    if experiment.started_at is None:
+        return []
+    end, looks = experiment.stopped_at or now, []
+    for step in range(1, LOOKS + 1):
+        at = experiment.started_at + (end - experiment.started_at) * step / LOOKS
+        control, *treated = services.experiments.outcomes(experiment, metric or experiment.metric, at)
+        comparisons = tuple(compare(control, one, len(treated)) for one in treated)
+        looks.append(Look(at, tuple(one.users for one in (control, *treated)), comparisons))
+    return looks
+
+
+def rebalance_all(services: Services, rng: np.random.Generator) -> dict[str, dict[str, float]]:
+    """Rebalance every running bandit; experiment -> new weights. One that somebody stops meanwhile is left out."""
+    done: dict[str, dict[str, float]] = {}
+    for experiment in services.experiments.all(Status.RUNNING):
+        if experiment.allocation is Allocation.BANDIT:
+            try:
+                done[experiment.name] = rebalance(services, experiment.name, rng)
+            except Conflict as error:
+                log.info("not rebalanced", reason=str(error))
+    return done
 
 
 def rebalance(services: Services, name: str, rng: np.random.Generator) -> dict[str, float]:

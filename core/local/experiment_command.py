@@ -101,19 +101,26 @@ def experiment_app(settings_of: Callable[[Path | None], Settings]) -> typer.Type
     def show_report(
         name: str,
         metric: Annotated[str, typer.Option(help="Another metric than the experiment's own.")] = "",
+        html: Annotated[Path | None, typer.Option(help="Also write it as one page with its history.")] = None,
         home: Home = None,
         as_json: AsJson = False,
     ) -> None:
         """Judge an experiment; look as often as you like.
 
-        Example: sona experiment report bolder
+        Example: sona experiment report bolder --html bolder.html
         """
         import numpy as np
 
         from core.api.experiment_answers import report_out
-        from core.flows.experiments import report
+        from core.flows.experiments import history, report
 
-        found = report_out(report(services(home), name, metric, np.random.default_rng(0)))
+        own = services(home)
+        judged = report(own, name, metric, np.random.default_rng(0))
+        if html is not None:
+            from core.evaluation.experiment_page import experiment_page
+
+            html.write_text(experiment_page(judged, history(own, name, metric, time.time())))
+        found = report_out(judged)
         if as_json:
             print(json.dumps(found))
         else:

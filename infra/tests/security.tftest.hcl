@@ -163,7 +163,7 @@ run "data_is_private_and_protected" {
   }
 
   assert {
-    condition     = alltrue([for secret in google_secret_manager_secret.this : secret.deletion_protection])
+    condition     = alltrue([for secret in google_secret_manager_secret.this : secret.deletion_protection]) && google_secret_manager_secret.privacy_keys.deletion_protection
     error_message = "A secret may be deleted."
   }
 }
@@ -179,7 +179,7 @@ run "nobody_has_a_broad_role" {
   }
 
   assert {
-    condition     = length(setintersection(local.workload_roles, local.deploy_roles)) == 0 && strcontains(google_project_iam_member.deploy_grants.condition[0].expression, "hasOnly([\"roles/cloudsql.client\",\"roles/cloudsql.instanceUser\"])")
+    condition     = length(setintersection(local.workload_roles, local.deploy_roles)) == 0 && strcontains(google_project_iam_member.deploy_grants.condition[0].expression, "hasOnly([\"roles/cloudsql.client\",\"roles/cloudsql.instanceUser\",\"roles/serviceusage.serviceUsageConsumer\",\"roles/telemetry.writer\"])")
     error_message = "The deploying identity could grant itself or others more than workloads need."
   }
 }

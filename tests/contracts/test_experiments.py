@@ -11,8 +11,9 @@ from core.experiments.experiment import Experiment, Status, Variant
 from core.experiments.store import Conversion, Exposure
 from core.interaction import Interaction, InteractionType
 from core.stores.postgres.connect import ConnectionPool
-from core.stores.postgres.event_log import PostgresEventLog, user_hash
+from core.stores.postgres.event_log import PostgresEventLog
 from core.stores.postgres.experiments import PostgresExperiments
+from core.stores.pseudonyms import user_hash
 
 NOW = 1_790_000_000.0
 
@@ -121,6 +122,27 @@ def test_any_interaction_type_is_a_metric_without_reporting_it(
     PostgresEventLog(sql).append(user, finished, lambda before, new: b"state")
     assert figures(store, experiment, "watch_complete")[1] == ("bold", 1, 1, 2.0, 4.0)
     assert figures(store, experiment, "like")[1] == ("bold", 1, 0, 0.0, 0.0)
+
+
+def test_outcomes_can_be_had_as_they_were(
+    store: PostgresExperiments, experiment: Experiment, user: str, sql: ConnectionPool
+) -> None:
+    store.record(user, [saw(experiment, "control", NOW), saw(experiment, "bold", NOW + 10)], [])
+    store.record(user, [], [did(experiment, "c1", at=NOW + 5), did(experiment, "c2", 4.0, at=NOW + 15)])
+    like = Interaction("l", user, "title", InteractionType.LIKE, NOW + 12)
+    PostgresEventLog(sql).append(user, [like], lambda before, new: b"state")
+    then = {
+        after: [(one.users, one.total) for one in store.outcomes(experiment, "signup", NOW + after)]
+        for after in (0, 1, 8, 12, 20)
+    }
+    assert then == {
+        0: [(0, 0.0), (0, 0.0)],  # up to, and not including
+        1: [(1, 0.0), (0, 0.0)],
+        8: [(1, 1.0), (0, 0.0)],
+        12: [(1, 1.0), (1, 0.0)],
+        20: [(1, 1.0), (1, 4.0)],
+    }
+    assert [store.outcomes(experiment, "like", NOW + after)[1].total for after in (12, 13)] == [0.0, 1.0]
 
 
 def test_unknown_experiments_and_variants_are_left_out(

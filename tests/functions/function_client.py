@@ -48,6 +48,21 @@ def serving(routes: Routes, services: Services) -> Function:
     return Function(app.test_client())
 
 
+class Published:
+    """A publisher that keeps what it is given; the broker is tested elsewhere."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+
+    def publish(self, topic: str, ordering_key: str, data: bytes, attributes: Any) -> str:
+        self.messages.append(data)
+        return str(len(self.messages))
+
+    def publish_best_effort(self, topic: str, ordering_key: str, data: bytes) -> bool:
+        self.messages.append(data)
+        return True
+
+
 def envelope(data: bytes, message_id: str) -> dict[str, Any]:
     return {
         "message": {

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from function_client import Function, envelope, serving
+from function_client import Function, Published, envelope, serving
 
 from core.api.experiment_routes import EXPERIMENT_ROUTES
 from core.api.routes import INGEST_ROUTES, RECOMMEND_ROUTES
@@ -128,21 +128,6 @@ def ids(answer: dict[str, Any]) -> list[str]:
     return [row["content_id"] for row in answer["recommendations"]]
 
 
-class Published:
-    """A publisher that keeps what it is given; the broker is tested elsewhere."""
-
-    def __init__(self) -> None:
-        self.messages: list[bytes] = []
-
-    def publish(self, topic: str, ordering_key: str, data: bytes, attributes: Any) -> str:
-        self.messages.append(data)
-        return str(len(self.messages))
-
-    def publish_best_effort(self, topic: str, ordering_key: str, data: bytes) -> bool:
-        self.messages.append(data)
-        return True
-
-
 def test_exposures_and_conversions_reach_the_report_through_messages(
     experiments: Function, instance: Services, name: str, push: Callable[..., Any]
 ) -> None:
@@ -216,6 +201,15 @@ def test_a_bandit_gets_new_weights_and_fixed_ones_stay(experiments: Function, na
     fixed = f"{name}.fixed"
     experiments.post(PATH, plan(fixed), "root", ADMIN)
     assert experiments.post(f"{PATH}/rebalance", {"name": fixed}, "root", ADMIN).status_code == 422
+
+
+def test_the_hourly_job_gives_new_weights(experiments: Function, name: str) -> None:
+    from functions.rebalance_bandits import rebalance_bandits
+
+    start(experiments, name, allocation="bandit", variants=[{"name": "a"}, {"name": "b"}])
+    weights = rebalance_bandits()[name]
+    report = experiments.post(f"{PATH}/report", {"name": name}, "root", ADMIN).get_json()
+    assert {row["variant"]: row["weight"] for row in report["variants"]} == pytest.approx(weights)
 
 
 def test_without_the_store_answers_go_on_with_what_is_known_and_say_so(

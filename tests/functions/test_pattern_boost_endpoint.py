@@ -4,11 +4,13 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from function_client import Function
+from function_client import Function, Published, serving
 
+from core.api.routes import RECOMMEND_ROUTES
 from core.flows.services import Services
 from core.patterns.store import Applications, BankView, Changes
 
@@ -64,18 +66,10 @@ def test_a_viewer_who_likes_something_else_is_left_alone(recommend: Function, pa
     assert all(item["pattern_id"] is None for item in ask(recommend, f"nobody-{uuid.uuid4().hex}").values())
 
 
-def test_the_impression_names_the_pattern(
-    deployment: Services, recommend: Function, viewer: str, pattern: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sent: list[dict[str, Any]] = []
-
-    def keep(publisher: object, topic: str, key: str, data: bytes) -> bool:
-        sent.append(json.loads(data))
-        return True
-
-    monkeypatch.setattr(type(deployment.publisher), "publish_best_effort", keep)
-    ask(recommend, viewer)
-    [message] = sent
+def test_the_impression_names_the_pattern(deployment: Services, viewer: str, pattern: str) -> None:
+    sent = Published()
+    ask(serving(RECOMMEND_ROUTES, replace(deployment, publisher=sent)), viewer)
+    [message] = map(json.loads, sent.messages)
     named = {event["content_id"]: event.get("pattern_id") for event in message["events"]}
     assert named.pop("title-33") == pattern
     assert set(named.values()) == {None}

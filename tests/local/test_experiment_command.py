@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -31,7 +32,7 @@ def test_what_is_no_variant_is_refused(text: str) -> None:
         parse_variant(text)
 
 
-def test_an_experiment_from_its_plan_to_its_end(postgres_dsn: str) -> None:
+def test_an_experiment_from_its_plan_to_its_end(postgres_dsn: str, tmp_path: Path) -> None:
     settings = Settings(edition="laptop", stores=StoreSettings(sql_dsn=postgres_dsn, redis_url="redis://127.0.0.1:9"))
     app, name = experiment_app(lambda home: settings), f"cli-{uuid.uuid4().hex[:8]}"
 
@@ -45,6 +46,9 @@ def test_an_experiment_from_its_plan_to_its_end(postgres_dsn: str) -> None:
     assert (created["status"], created["variants"][1]["weight"]) == ("running", 3.0)
     assert created in run("list")["experiments"]
     assert [row["users"] for row in run("report", name)["variants"]] == [0, 0]
+    page = tmp_path / "report.html"
+    run("report", name, "--html", str(page))
+    assert f"<h1>Experiment {name}</h1>" in page.read_text()
     assert run("pause", name)["experiments"][0]["status"] == "paused"
     assert run("stop", name)["experiments"][0]["status"] == "completed"
     assert "Decision: open" in CliRunner().invoke(app, ["report", name]).stdout

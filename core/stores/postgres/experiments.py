@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,8 @@ from core.experiments.metrics import Outcome
 from core.experiments.store import Conversion, Exposure
 from core.interaction import InteractionType
 from core.stores.postgres.connect import Connection, ConnectionPool
-from core.stores.postgres.event_log import user_hash
+from core.stores.postgres.locks import among_writers
+from core.stores.pseudonyms import UNKEYED, Pseudonyms
 
 _SELECT = """
 SELECT e.name, e.salt, e.description, e.status, e.traffic, e.metric, e.allocation,
@@ -36,7 +38,7 @@ UPDATE experiments SET status = %s, started_at = to_timestamp(%s), stopped_at = 
 WHERE name = %s AND status = %s
 """
 _REWEIGH = "UPDATE variants SET weight = %s WHERE experiment = %s AND name = %s"
-_NOT_ERASED = "NOT EXISTS (SELECT FROM erasures WHERE user_hash = %(hash)s)"
+_NOT_ERASED = "NOT EXISTS (SELECT FROM erasures WHERE user_hash = ANY(%(tombstones)s))"
 _EXPOSE = f"""
 INSERT INTO exposures (experiment, user_id, variant, first_at)
 SELECT v.experiment, %(user)s, v.name, to_timestamp(new.at)
@@ -56,7 +58,10 @@ WHERE {_NOT_ERASED}
 ON CONFLICT DO NOTHING
 """
 _REPORTED = "SELECT user_id, at, value FROM conversions WHERE experiment = %(experiment)s AND metric = %(metric)s"
-_LOGGED = "SELECT user_id, occurred_at AS at, 1.0::float8 AS value FROM interactions WHERE type = %(metric)s"
+_LOGGED = """
+SELECT user_id, occurred_at AS at, 1.0::float8 AS value FROM interactions WHERE type = %(metric)s
+   AND occurred_at >= coalesce((SELECT started_at FROM experiments WHERE name = %(experiment)s), '-infinity')
+"""
 # A user counts once per variant seen, with the sum of what happened from its first exposure until the next variant's;
 # conversions are those that were reported, or logged interactions of a type.
 _REPORTED_OUTCOMES, _LOGGED_OUTCOMES = (
@@ -64,10 +69,11 @@ _REPORTED_OUTCOMES, _LOGGED_OUTCOMES = (
 WITH seen AS (
     SELECT user_id, variant, first_at,
            lead(first_at) OVER (PARTITION BY user_id ORDER BY first_at, variant) AS until
-    FROM exposures WHERE experiment = %(experiment)s
+    FROM exposures WHERE experiment = %(experiment)s AND first_at < to_timestamp(%(until)s)
 ), won AS (
     SELECT s.user_id, s.variant, sum(c.value) AS value
     FROM seen s JOIN ({conversions}) c ON c.user_id = s.user_id AND c.at >= s.first_at AND (c.at < s.until) IS NOT FALSE
+         AND c.at < to_timestamp(%(until)s)
     GROUP BY s.user_id, s.variant
 )
 SELECT s.variant, count(*), count(w.user_id), coalesce(sum(w.value), 0), coalesce(sum(w.value * w.value), 0)
@@ -81,8 +87,9 @@ _FORGET = ("DELETE FROM exposures WHERE user_id = %s", "DELETE FROM conversions 
 class PostgresExperiments:
     """Experiments over PostgreSQL. See core.experiments.store."""
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: ConnectionPool, pseudonyms: Pseudonyms = UNKEYED) -> None:
         self._pool = pool
+        self._pseudonyms = pseudonyms
 
     def create(self, experiment: Experiment) -> None:
         self._pool.run(lambda connection: _create(connection, experiment))
@@ -94,7 +101,7 @@ class PostgresExperiments:
         return _experiment(row)
 
     def all(self, status: Status | None = None) -> list[Experiment]:
-        rows = self._pool.run(lambda c: c.execute(_ALL, {"status": status}).fetchall())
+        rows = self._pool.run(lambda c: c.execute(_ALL, {"status": status}).fetchall(), prompt=True)
         return [_experiment(row) for row in rows]
 
     def move(self, before: Experiment, after: Experiment) -> None:
@@ -111,11 +118,12 @@ class PostgresExperiments:
         self._pool.run(work)
 
     def record(self, user_id: str, exposures: Sequence[Exposure], conversions: Sequence[Conversion]) -> int:
-        return self._pool.run(lambda connection: _record(connection, user_id, exposures, conversions))
+        tombstones = self._pseudonyms.all_of(user_id)
+        return self._pool.run(lambda connection: _record(connection, user_id, exposures, conversions, tombstones))
 
-    def outcomes(self, experiment: Experiment, metric: str) -> list[Outcome]:
+    def outcomes(self, experiment: Experiment, metric: str, until: float = math.inf) -> list[Outcome]:
         statement = _LOGGED_OUTCOMES if metric in set(InteractionType) else _REPORTED_OUTCOMES
-        values = {"experiment": experiment.name, "metric": metric}
+        values = {"experiment": experiment.name, "metric": metric, "until": until}
         rows = {row[0]: row for row in self._pool.run(lambda c: c.execute(statement, values).fetchall())}
         unseen = (0, 0, 0.0, 0.0)
         return [Outcome(v.name, *(rows[v.name][1:] if v.name in rows else unseen)) for v in experiment.variants]
@@ -150,11 +158,16 @@ def _create(connection: Connection, experiment: Experiment) -> None:
 
 
 def _record(
-    connection: Connection, user_id: str, exposures: Sequence[Exposure], conversions: Sequence[Conversion]
+    connection: Connection,
+    user_id: str,
+    exposures: Sequence[Exposure],
+    conversions: Sequence[Conversion],
+    tombstones: Sequence[bytes],
 ) -> int:
-    about: dict[str, Any] = {"user": user_id, "hash": user_hash(user_id)}
+    about: dict[str, Any] = {"user": user_id, "tombstones": tombstones}
     stored = 0
     with connection.transaction():
+        among_writers(connection, [user_id])
         if exposures:
             seen = {
                 "experiments": [one.experiment for one in exposures],

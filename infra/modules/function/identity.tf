@@ -27,6 +27,14 @@ resource "google_project_iam_member" "sql" {
   member  = local.member
 }
 
+resource "google_project_iam_member" "telemetry" {
+  for_each = var.telemetry_roles
+
+  project = var.project_id
+  role    = each.key
+  member  = local.member
+}
+
 resource "google_pubsub_topic_iam_member" "publishes" {
   for_each = var.publishes
 

@@ -109,6 +109,13 @@ variable "buckets" {
   nullable    = false
 }
 
+variable "telemetry_roles" {
+  description = "Roles on the project that exporting measurements and traces takes; none: it exports nothing."
+  type        = set(string)
+  default     = []
+  nullable    = false
+}
+
 variable "sql" {
   description = "Whether it connects to Cloud SQL."
   type        = bool
