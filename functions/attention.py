@@ -5,7 +5,9 @@ from flask import Request, Response
 
 from core.api.attention_routes import ATTENTION_ROUTES
 from core.api.http import dispatch
-from core.wiring import services
+from core.wiring import services, warm_up
+
+warm_up("router")
 
 
 @functions_framework.http

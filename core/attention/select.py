@@ -1,8 +1,7 @@
 """Which mechanisms suit a query: the best three of the 39 by its type, with weights, corrected by observed reward.
 
-Types are read off the router: its FastGRNN says how likely each route is, ROUTE_TYPES what such queries ask of
-attention. Which mechanism then serves a type is not learned by that network, because no data says which mechanism
-answered which query well: a network of its own would only repeat the table below. So the table is the prior, worth
+Types are read off the state of the router's FastGRNN by a head of their own (`core.attention.type_head`). Which
+mechanism then serves a type no sentence can teach: that is observed. So the table below is the prior, worth
 PRIOR_TRIALS observations, and a bandit replaces it by what was observed. It is UCB1 (Auer et al. 2002) on the
 posterior means: without observations its order is the table's.
 """
@@ -10,12 +9,13 @@ posterior means: without observations its order is the table's.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
 
 from core.attention.registry import Array, describe, names
+from core.attention.type_head import shipped_head
 from core.errors import InvalidInput
 from core.numeric.activations import softmax
 from core.routing.router import Routing
@@ -31,7 +31,8 @@ TABLE = {
     "mixed": ("moe", "multi_head"),
 }
 QUERY_TYPES = tuple(TABLE)
-# What a route's queries ask of attention. A description is of a kind of title, or leads over people and facts to it.
+# What a route's queries ask of attention; what its sentences teach the head. A description is of a kind of title, or
+# leads over people and facts to it.
 ROUTE_TYPES: dict[str, dict[str, float]] = {
     "gnn_similarity": {"similar": 1.0},
     "vector_search": {"genre_hierarchy": 0.5, "multi_hop": 0.5},
@@ -41,6 +42,8 @@ ROUTE_TYPES: dict[str, dict[str, float]] = {
     "personalized_hybrid": {"long_sequence": 1.0},
     OUT_OF_DOMAIN: {"mixed": 1.0},
 }
+WITHOUT_WORDS = "long_sequence"  # the type of a request for recommendations that says nothing: its history speaks
+SELECTED = "selected"  # in settings, instead of a mechanism's name
 ALWAYS_SENSIBLE = "dot_product"
 PRIMARY, SECONDARY, SENSIBLE, OTHER = 0.6, 0.55, 0.5, 0.4  # expected rewards before any is observed
 PRIOR_TRIALS = 10.0
@@ -91,7 +94,10 @@ def type_chances(chances: Mapping[str, float], several: float = 0.0) -> Array:
 
 
 def types_of(routing: Routing) -> Array:
-    """(types,) probabilities for a query that was routed: as far as a second route has a part in it, it is mixed."""
+    """(types,) probabilities for a query that was routed, by the head; by its routes where they are all that is known
+    or the query is none for titles: as far as a second route has a part in it, it is mixed then."""
+    if routing.state is not None and routing.route != OUT_OF_DOMAIN:
+        return shipped_head().chances(routing.state)
     return type_chances(routing.chances, max((routing.parts[name] for name, _ in routing.routes[1:]), default=0.0))
 
 
@@ -117,6 +123,23 @@ def propose(of_type: Array, trials: Array, rewards: Array, usable: Array, top: i
         Proposal(order[i], float(weight), float(expected[i]), float(tried[i]))
         for i, weight in zip(best, weights, strict=True)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Attending:
+    """Shares of the mechanisms at work in a request: of those that weigh the signals, and of those that pool the
+    history into its query; none where it goes without."""
+
+    fusion: Mapping[str, float] = field(default_factory=dict)
+    history: Mapping[str, float] = field(default_factory=dict)
+
+
+def shares_of(
+    of_type: Array, trials: Array, rewards: Array, among: Collection[str], top: int = TOP
+) -> dict[str, float]:
+    """Mechanism -> weight of the `top` proposed among those named; as for `propose`."""
+    usable = np.array([name in among for name in names()])
+    return {each.mechanism: each.weight for each in propose(of_type, trials, rewards, usable, top)}
 
 
 def usable_with(data: Collection[str] | None) -> Array:

@@ -50,3 +50,35 @@ def router(
         print(json.dumps(facts))
     else:
         console.print(f"{out}: {held['accuracy']:.3f} right, calibration error {held['calibration_error']:.3f}")
+
+
+@train_app.command("attention")
+def attention(
+    out: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("core/attention/model"),
+    encoder: Annotated[Path | None, typer.Option(help="Folder with the encoder; default: built anew.")] = None,
+    weights: Annotated[str, typer.Option(help="Folder with the encoder's weights; default: installed ones.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Train the head that reads the type of a query off the router's state, for the choice of attention mechanisms.
+
+    Example: sona train attention --out core/attention/model
+    """
+    from core.attention.type_head import save_head
+    from core.attention.type_training import HeadRecipe, train_head
+    from core.embedding.encoder import Encoder
+    from core.embedding.weights import ensure_minilm
+    from core.routing.router import shipped_router
+
+    recipe = HeadRecipe()
+    with TemporaryDirectory() as workplace:
+        folder = ensure_minilm(encoder or Path(workplace) / "encoder", weights)
+        if folder is None:
+            raise NotFound("no encoder: install its weights or name their folder with --weights")
+        trained = train_head(shipped_router(), Encoder.open(folder), recipe, say)
+    facts = trained.facts(recipe)
+    save_head(out, trained.head, facts)
+    held = facts["held_back"]
+    if as_json:
+        print(json.dumps(facts))
+    else:
+        console.print(f"{out}: {held['accuracy']:.3f} right, calibration error {held['calibration_error']:.3f}")

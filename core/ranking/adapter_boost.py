@@ -7,6 +7,7 @@ has done since.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -24,20 +25,27 @@ from core.config import RankingSettings
 from core.numeric.vectors import Floats
 from core.profile.session import current_session
 from core.ranking.fusion import Fused
+from core.ranking.history_pooling import pooled
 
 PART = "adapter"
 Degraded = tuple[str, ...]
 
 
 def boost(
-    fused: Fused, viewer: Viewer, adapter: UserAdapter | None, settings: RankingSettings, reach: int
+    fused: Fused,
+    viewer: Viewer,
+    adapter: UserAdapter | None,
+    settings: RankingSettings,
+    reach: int,
+    pooled_by: Mapping[str, float] | None = None,
 ) -> tuple[Fused, Degraded]:
     """The first `reach` of the fused titles in their new order, with what the adapter gave or took as one more part.
 
     ("adapter",) when there are weights that cannot be applied: not finite, or of a generation from which no transfer
-    leads into this one. Nothing changes where the adapters are silent: no like yet, or no tier switched on.
+    leads into this one. Nothing changes where the adapters are silent: no like yet, or no tier switched on. pooled_by:
+    shares of attention mechanisms that make the query of the history; without any it is pooled by recency.
     """
-    lift, degraded = lifts(viewer, fused.rows[:reach], adapter, settings)
+    lift, degraded = lifts(viewer, fused.rows[:reach], adapter, settings, pooled_by)
     if lift is None:
         return fused, degraded
     gained = fused.gains(lift)
@@ -50,7 +58,11 @@ def boost(
 
 
 def lifts(
-    viewer: Viewer, rows: NDArray, adapter: UserAdapter | None, settings: RankingSettings
+    viewer: Viewer,
+    rows: NDArray,
+    adapter: UserAdapter | None,
+    settings: RankingSettings,
+    pooled_by: Mapping[str, float] | None = None,
 ) -> tuple[NDArray | None, Degraded]:
     """(m,) lift of each row in [-1, 1], or None where the adapters are silent; and ("adapter",) as for `boost`.
 
@@ -61,7 +73,7 @@ def lifts(
     if space is None:
         return None, (PART,) if adapter is not None and settings.slow_tier else ()
     tiers, degraded = _tiers(space, adapter, viewer.state.fast, settings)
-    q = request_query(space, viewer)
+    q = request_query(space, viewer, pooled_by)
     if not tiers or not len(rows) or not q.any():
         return None, degraded
     change = np.sum([np.float32(strength) * delta(tier, q) for tier, strength in tiers], axis=0)
@@ -70,12 +82,16 @@ def lifts(
     return np.clip(space.targets[rows] @ (change / typical_length(space)), -1.0, 1.0), degraded
 
 
-def request_query(space: Space, viewer: Viewer) -> Floats:
-    """(d,) unit query of this request; zeros for a viewer who has liked nothing yet."""
+def request_query(space: Space, viewer: Viewer, pooled_by: Mapping[str, float] | None = None) -> Floats:
+    """(d,) unit query of this request; zeros for a viewer who has liked nothing yet. pooled_by: as for `boost`."""
     liked = np.flatnonzero(viewer.recency > 0)[-RECENT:]
     session = current_session(viewer.state.history, viewer.now)
     in_session = int(np.count_nonzero(viewer.at[liked] >= session.started_at)) if session.size else 0
-    return query_vector(space, viewer.rows[liked], recency_weights(len(liked), in_session))
+    rows = viewer.rows[liked]
+    usual = query_vector(space, rows, recency_weights(len(liked), in_session))
+    if not pooled_by:
+        return usual
+    return pooled(viewer.snapshot, space.sources[rows], rows, viewer.at[liked], viewer.now, usual, pooled_by)
 
 
 @lru_cache(maxsize=2)  # the active snapshot's space and the one before it

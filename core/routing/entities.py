@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from core.catalog import Title
 from core.routing.corpus import everyday_words
 from core.routing.phrases import Phrases, phrases_of
+from core.routing.relations import behind, people_of
 from core.routing.wording import AFTER_CUES, BEFORE_CUE, TITLE_CUES, folded
 from core.snapshot.snapshot import Snapshot
 
@@ -49,12 +50,13 @@ class PersonMention:
 
 @dataclass(frozen=True, slots=True)
 class Entities:
-    """What a query names, in the catalogue's own words."""
+    """What a query names, in the catalogue's own words. via: rows of the titles by which it names people."""
 
     titles: tuple[TitleMention, ...] = ()
     people: tuple[PersonMention, ...] = ()
     services: tuple[str, ...] = ()
     phrases: Phrases = field(default_factory=Phrases)
+    via: tuple[int, ...] = ()
 
     def rows(self) -> tuple[int, ...]:
         """The most popular row of each title that is named."""
@@ -130,7 +132,19 @@ def find_entities(snapshot: Snapshot, text: str) -> Entities:
         corrected = [_corrected(index, word) for word in words]
         if corrected != words:
             found = _look_up(index, corrected, text)
-    return found
+    return _with_related(snapshot, index, " ".join(words), found) if found.titles else found
+
+
+def _with_related(snapshot: Snapshot, index: EntityIndex, text: str, found: Entities) -> Entities:
+    """With the people whom the folded text names by a title, and what else they did."""
+    people, via = list(found.people), set(found.via)
+    for mention in found.titles:
+        role = behind(text, mention.name)
+        for name in people_of(snapshot.title(mention.rows[0]), role) if role else ():
+            rows = index.people[folded(name)].rows
+            people.append(PersonMention(name, tuple(row for row in rows if row not in mention.rows)))
+            via.update(mention.rows)
+    return replace(found, people=tuple(dict.fromkeys(people)), via=tuple(sorted(via)))
 
 
 def _look_up(index: EntityIndex, words: list[str], text: str) -> Entities:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from core.candidates.context import MOOD_GENRES
+from core.candidates.company import MOOD_GENRES
 from core.ranking.query import Filters, Query
 from core.routing.entities import Entities, TitleMention
 from core.routing.router import Routing
@@ -34,8 +34,8 @@ class Plan:
 
     like: rows that the answer shall resemble; named: rows that are asked about, and the only ones answered; by: rows of
     the titles of the people named (None: nobody is); fresh: "new", "leaving" or None; share: of all this against the
-    viewer's taste (None: as configured); given: the caller's own filters, for when those of the words leave nothing;
-    genres: that the words name, all of which a title should have.
+    viewer's taste (None: as configured); weaker: filters for when those of the words leave nothing, the caller's own
+    at last; genres: that the words name, all of which a title should have.
     """
 
     query: Query
@@ -45,7 +45,7 @@ class Plan:
     by: tuple[int, ...] | None = None
     fresh: str | None = None
     share: float | None = None
-    given: Filters | None = None
+    weaker: tuple[Filters, ...] = ()
     genres: tuple[str, ...] = ()
 
 
@@ -69,16 +69,14 @@ def plan(query: Query, routing: Routing, entities: Entities) -> Plan:
     if routing.route == OUT_OF_DOMAIN and routing.confidence >= SURELY_FOREIGN:
         return Plan(replace(query, text=None))
     sure = routing.confidence >= UNSURE and routing.route != OUT_OF_DOMAIN
-    lead = routing.route if sure else "vector_search"
-    like = _anchors(entities) if "gnn_similarity" in routes else ()
+    lead = routing.route if sure and not entities.via else "vector_search"
+    like = _anchors(entities) if "gnn_similarity" in routes and not entities.via else ()
     named = _named(entities) if lead == "availability_check" else ()
     fresh = _freshness(query.text or "") if "catalog_freshness" in routes else None
     mood = entities.phrases.mood if "mood_matching" in routes else None
     by = tuple(row for person in entities.people for row in person.rows) if entities.people else None
     filters = _filters(query.filters, entities, mood, bool(named), query.context.region)
-    searched = (
-        lead == "vector_search" or (lead == "gnn_similarity" and not like) or (lead == "mood_matching" and not mood)
-    )
+    searched = lead in ("vector_search", "mood_matching") or (lead == "gnn_similarity" and not like)
     return Plan(
         query=replace(
             query,
@@ -92,7 +90,7 @@ def plan(query: Query, routing: Routing, entities: Entities) -> Plan:
         named=named,
         by=None if named or like else by,
         fresh=fresh,
-        given=query.filters,
+        weaker=_weaker(query.filters, filters),
         genres=() if named else entities.phrases.genres,
         share=SEARCH_SHARE["gnn_similarity" if like and lead != "availability_check" else lead],
     )
@@ -131,4 +129,13 @@ def _filters(given: Filters, entities: Entities, mood: str | None, named: bool, 
         year_max=given.year_max if given.year_max is not None else said.year_max,
         services=given.services or entities.services,
         region=given.region or here,
+        own_platforms=given.own_platforms or (said.own_services and not (given.services or entities.services)),
     )
+
+
+def _weaker(given: Filters, wanted: Filters) -> tuple[Filters, ...]:
+    """What of the wanted filters is given up, step by step: where a title is, then where and when it comes from."""
+    anywhere = replace(wanted, services=given.services, region=given.region, own_platforms=given.own_platforms)
+    of_any_origin = replace(anywhere, languages=given.languages, year_min=given.year_min, year_max=given.year_max)
+    steps = dict.fromkeys((anywhere, of_any_origin, given))
+    return tuple(step for step in steps if step != wanted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ class Routing:
     """`route` is one of CLASSES; `confidence` its calibrated probability; `routes`: every route that has a part in the
     query with its probability, the leading one first, none when it is out of domain; `chances`: of all classes, sum 1;
     `parts`: of each route, that it has a part; `plausible`: the classes that hold the right one in 9 of 10 cases, most
-    likely first; `uncertainty`: 0 none, 1 as good as guessed."""
+    likely first; `uncertainty`: 0 none, 1 as good as guessed; `state` (h,): the last one of the FastGRNN, which other
+    heads read."""
 
     route: str
     confidence: float
@@ -44,6 +45,7 @@ class Routing:
     parts: dict[str, float]
     plausible: tuple[str, ...]
     uncertainty: float
+    state: Array | None = field(default=None, compare=False, repr=False)
 
 
 class Router:
@@ -60,22 +62,29 @@ class Router:
 
     def route(self, tokens: Floats) -> Routing:
         """Route a text by the encoder's token vectors (t, d) of it. Raises InvalidInput for another shape."""
-        if tokens.ndim != 2 or tokens.shape[1] != self.dims:
-            raise InvalidInput(f"token vectors of shape {tokens.shape}, wanted (tokens, {self.dims})")
-        return self._read(sequence(tokens))
+        return self._read(self.state(tokens))
 
     def route_embedding(self, embedding: Floats) -> Routing:
         """Route by a pooled vector (d,) alone: less sure than by tokens. Raises InvalidInput for another shape."""
+        return self._read(self.pooled_state(embedding))
+
+    def state(self, tokens: Floats) -> Array:
+        """(h,) state after the token vectors (t, d) of a text. Raises InvalidInput for another shape."""
+        if tokens.ndim != 2 or tokens.shape[1] != self.dims:
+            raise InvalidInput(f"token vectors of shape {tokens.shape}, wanted (tokens, {self.dims})")
+        return self._last_state(sequence(tokens))
+
+    def pooled_state(self, embedding: Floats) -> Array:
+        """(h,) state after a pooled vector (d,) alone. Raises InvalidInput for another shape."""
         if embedding.shape != (self.dims,):
             raise InvalidInput(f"query_embedding has shape {embedding.shape}, wanted ({self.dims},)")
-        return self._read(scaled(embedding[None]))
+        return self._last_state(scaled(embedding[None]))
 
-    def _read(self, steps: Floats) -> Routing:
+    def _read(self, state: Array) -> Routing:
         head = self.network.head
-        state = self._last_state(steps)
         chances = softmax((state @ head.w_class + head.b_class) / np.float32(self.calibration.temperature))
         also = sigmoid(state @ head.w_also + head.b_also)
-        return self.describe(chances, also)
+        return replace(self.describe(chances, also), state=state)
 
     def _last_state(self, steps: Floats) -> Array:
         """`fastgrnn.forward` for one sequence (t, d), in fewer and smaller steps: (h,)."""

@@ -72,7 +72,7 @@ def test_a_mood_chooses_genres_that_fit_it(catalogue: Snapshot) -> None:
     made = planned(catalogue, "make me laugh", "mood_matching")
     assert made.query.context.mood == "happy"
     assert "comedy" in made.query.filters.genres
-    assert made.query.text is None
+    assert made.query.text == "make me laugh"  # comedies differ: those that the words fit best have their share
     assert planned(catalogue, "feeling mauve", "mood_matching").query.text == "feeling mauve"
 
 
@@ -125,3 +125,48 @@ def test_the_callers_filters_win(catalogue: Snapshot, route: str) -> None:
     kept = made.query.filters
     assert (kept.types, kept.genres, kept.year_min) == (("episode",), ("drama",), 1950)
     assert (kept.services, kept.region) == (("Kinova",), "US")
+
+
+def test_on_my_platforms_means_the_viewers_own_unless_one_is_named(catalogue: Snapshot) -> None:
+    made = planned(catalogue, "comedies on my platforms", "availability_check")
+    assert made.query.filters.own_platforms
+    assert made.query.filters.services == ()
+    named = planned(catalogue, "comedies on my platforms or on reelwick", "availability_check")
+    assert not named.query.filters.own_platforms
+    assert named.query.filters.services == ("Reelwick",)
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "not_found"),
+    [
+        ("what else did the director of parasite make", "Memories of Murder", "Parasite"),
+        ("other films by whoever directed inception", "The Prestige", "Inception"),
+        ("shows with the cast of the office 2005", None, "The Office"),
+    ],
+)
+def test_people_named_by_a_title_lead_to_their_other_titles(
+    catalogue: Snapshot, text: str, found: str | None, not_found: str
+) -> None:
+    made = planned(catalogue, text, "gnn_similarity")
+    assert made.routes[0] == "vector_search"
+    assert (made.like, made.named, made.query.text) == ((), (), None)
+    answers = names(catalogue, made)
+    assert found is None or found in answers
+    assert not_found not in answers
+
+
+def test_who_asks_for_something_like_a_title_does_not_ask_for_its_people(catalogue: Snapshot) -> None:
+    assert planned(catalogue, "something like parasite", "gnn_similarity").like
+    assert planned(catalogue, "people who liked parasite also liked", "gnn_similarity").like
+
+
+def test_what_cannot_all_be_met_is_given_up_step_by_step(catalogue: Snapshot) -> None:
+    query = Query("ann", text="german thrillers from the nineties on my platforms", context=Context(region="DE"))
+    made = planned(catalogue, query.text or "", "vector_search", query=query)
+    wanted = made.query.filters
+    assert (wanted.own_platforms, wanted.languages, wanted.genres) == (True, ("de",), ("thriller",))
+    anywhere, of_any_origin, given = made.weaker
+    assert (anywhere.own_platforms, anywhere.region, anywhere.languages) == (False, None, ("de",))
+    assert (of_any_origin.languages, of_any_origin.year_min, of_any_origin.genres) == ((), None, ("thriller",))
+    assert given == query.filters
+    assert planned(catalogue, "recommend me something", "personalized_hybrid").weaker == ()
