@@ -4,6 +4,7 @@ import time
 
 from core.flows import train_base as story
 from core.flows.train_encoders import train_encoders
+from core.flows.train_graph import train_graph
 from core.telemetry import logger
 from core.wiring import services
 
@@ -12,6 +13,7 @@ def train_base() -> None:
     built, log = services(), logger("train_base")
     log.info("base generation trained", **story.train_base(built, time.time(), progress=log.info))
     log.info("encoders trained", **train_encoders(built, progress=log.info))
+    log.info("graph embedding trained", **train_graph(built, progress=log.info))
 
 
 if __name__ == "__main__":

@@ -22,9 +22,11 @@ def cold_start_share(positives: int) -> float:
 
 
 def cold_start_scores(viewer: Viewer) -> NDArray:
-    """(n,) convex mix of three popularity distributions: in chosen genres, in the viewer's segments, overall."""
+    """(n,) convex mix of three popularities: in chosen genres, in the viewer's segments, and overall, which the bandit
+    over genres bends (core.candidates.arms)."""
     about = viewer.state.onboarding
-    parts = [(TRENDING_WEIGHT, viewer.trending)]
+    trending = viewer.trending if viewer.genre_lifts is None else viewer.trending * viewer.genre_lifts
+    parts = [(TRENDING_WEIGHT, trending)]
     if about and about.genres:
         mask = genre_mask(viewer.snapshot, about.genres)
         parts.append((GENRE_WEIGHT, _within_genres(viewer, mask)))

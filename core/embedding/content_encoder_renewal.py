@@ -92,9 +92,9 @@ def renew_encoders(
     settings = settings or RenewalSettings()
     keys = np.array([content_key(title.content_id) for title in titles], np.uint64)
     liked = likes(interactions, keys)
-    held = _held_back(liked, settings)
-    learned = _only(liked, ~held)
-    judges = np.flatnonzero((np.diff(learned.indptr) > 0) & (np.diff(_only(liked, held).indptr) > 0))
+    held = held_back(liked, settings.held_back, settings.training.seed)
+    learned = only(liked, ~held)
+    judges = np.flatnonzero((np.diff(learned.indptr) > 0) & (np.diff(only(liked, held).indptr) > 0))
     if len(judges) < settings.least_users:
         return None
     vocabulary = Vocabulary.of(titles)
@@ -121,16 +121,15 @@ def likes(interactions: Interactions, keys: NDArray[np.uint64]) -> sparse.csr_ar
     return sparse.csr_array((np.ones(len(cells[0]), np.float32), cells), shape=(interactions.users, len(keys)))
 
 
-def _held_back(liked: sparse.csr_array, settings: RenewalSettings) -> NDArray[np.bool_]:
-    """(n,) which titles are kept from the training: some of those that anybody liked."""
-    rng = np.random.default_rng(settings.training.seed)
+def held_back(liked: sparse.csr_array, share: float, seed: int) -> NDArray[np.bool_]:
+    """(n,) which titles are kept from the training: a share of those that anybody liked."""
     known = np.unique(liked.indices)
     held = np.zeros(liked.shape[1], bool)
-    held[rng.permutation(known)[: int(settings.held_back * len(known))]] = True
+    held[np.random.default_rng(seed).permutation(known)[: int(share * len(known))]] = True
     return held
 
 
-def _only(liked: sparse.csr_array, titles: NDArray[np.bool_]) -> sparse.csr_array:
+def only(liked: sparse.csr_array, titles: NDArray[np.bool_]) -> sparse.csr_array:
     """The likes of the titles (n,) alone."""
     chosen = titles[liked.indices]
     users = np.repeat(np.arange(liked.shape[0]), np.diff(liked.indptr))[chosen]
@@ -142,22 +141,29 @@ def _judge(
     held: NDArray[np.bool_], judges: NDArray[np.intp], settings: RenewalSettings,
 ) -> Judgement:  # fmt: skip
     p, features = settings.snapshot, content_features(titles)
-    learned = _only(liked, ~held)
+    learned = only(liked, ~held)
     placed = pair.place(titles, text)
     counts = np.bincount(learned.indices, minlength=len(titles))
     audience = Audience(placed.vectors, placed.fans, newness(counts, p), p.audience_strength)
     before, after = (
-        held_back_ndcg(content_neighbours(features, p.neighbours, given), learned, _only(liked, held), held, judges)
+        held_back_ndcg(content_neighbours(features, p.neighbours, given), learned, only(liked, held), held, judges)
         for given in (None, audience)
     )
+    return judged(before, after, len(titles), int(held.sum()), settings.certainty)
+
+
+def judged(
+    before: NDArray[np.float64], after: NDArray[np.float64], titles: int, held: int, certainty: float
+) -> Judgement:
+    """Whether what changed is worth having, by the NDCG@10 of each judging user before and after."""
     gain = after - before
     error = float(gain.std(ddof=1) / np.sqrt(len(gain)))
     mean = float(gain.mean())
     return Judgement(
-        accepted=bool(mean > settings.certainty * error),
-        titles=len(titles),
-        held_back=int(held.sum()),
-        users=len(judges),
+        accepted=bool(mean > certainty * error),
+        titles=titles,
+        held_back=held,
+        users=len(gain),
         ndcg_without=round(float(before.mean()), 5),
         ndcg_with=round(float(after.mean()), 5),
         gain=round(mean, 5),

@@ -60,10 +60,11 @@ class Trending:
 
 
 def lay_out(counts: dict[str, float], snapshot: Snapshot) -> NDArray:
-    """(n,) float32: counts by content id, in snapshot rows; unknown titles are left out."""
+    """(n,) float32, read-only: counts by content id, in snapshot rows; unknown titles are left out."""
     laid_out = np.zeros(len(snapshot.keys), np.float32)
     keys = np.fromiter((content_key(content_id) for content_id in counts), np.uint64, len(counts))
     rows = snapshot.rows(keys)
     known = rows >= 0
     laid_out[rows[known]] = np.fromiter(counts.values(), np.float32, len(counts))[known]
+    laid_out.flags.writeable = False
     return laid_out

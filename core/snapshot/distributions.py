@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from core.snapshot.inputs import Interactions
 
 _DAY_S = 86_400
+_SEASONS_FROM_S = 2 * 365.25 * _DAY_S
 _EPOCH_WEEKDAY = 3  # 1 January 1970 was a Thursday; Monday is 0
 
 
@@ -21,6 +22,19 @@ def daypart_of(at: NDArray[Any]) -> NDArray[np.int64]:
 def weekend_of(at: NDArray[Any]) -> NDArray[np.int64]:
     """Unix seconds -> 1 on Saturday and Sunday, else 0, in UTC."""
     return ((np.asarray(at) // _DAY_S + _EPOCH_WEEKDAY) % 7 >= 5).astype(np.int64)
+
+
+def season_of(at: NDArray[Any]) -> NDArray[np.int64]:
+    """Unix seconds -> 0 December to February, 1 to May, 2 to August, 3 to November, in UTC.
+
+    -1, unknown, for all where nine tenths of the events lie within less than two years: what was new then would pass
+    for what is in season.
+    """
+    at = np.asarray(at, np.float64)
+    if not len(at) or float(np.diff(np.quantile(at, (0.05, 0.95)))[0]) < _SEASONS_FROM_S:
+        return np.full(len(at), -1, np.int64)
+    month = at.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64) % 12  # January is 0
+    return np.asarray((month + 1) % 12 // 3, dtype=np.int64)
 
 
 def decayed_popularity(

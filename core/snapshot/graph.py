@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -83,8 +84,29 @@ def walk_matrix(edges: NDArray[Any], n: int, weights: Mapping[RelationshipType, 
     return stochastic_rows(sparse.csr_array(total))
 
 
-def graph_neighbours(walk: sparse.csr_array, k: int, restart_probability: float) -> Neighbours:
-    """The k titles that a walk with restart from each title visits most, by the share of its time spent there."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedded:
+    """Where GraphSAGE puts n titles: `vectors` (n, d) unit rows; `newness` (n,) in [0, 1], how much each title needs
+    it; `strength` of the best fit, in terms of the most visited title."""
+
+    vectors: NDArray[np.float32]
+    newness: NDArray[np.float32]
+    strength: float
+
+
+def by_facts(edges: NDArray[Any]) -> NDArray[Any]:
+    """The edges that a title has before anybody has watched it."""
+    return edges[edges["type"] != RELATIONSHIP_TYPES.index(RelationshipType.CO_WATCHED)]
+
+
+def graph_neighbours(
+    walk: sparse.csr_array, k: int, restart_probability: float, embedded: Embedded | None = None
+) -> Neighbours:
+    """The k titles that a walk with restart from each title visits most, by the share of its time spent there.
+
+    With an embedding, new titles are also there by how much closer they are than the k-th closest title: no walk leads
+    to who has no company yet.
+    """
     n = walk.shape[0]
     lists = blank(n, k)
     walk = sparse.csr_array(walk, dtype=np.float32)
@@ -94,5 +116,18 @@ def graph_neighbours(walk: sparse.csr_array, k: int, restart_probability: float)
         restart[np.arange(len(rows)), rows] = 1.0
         visits = personalised_pagerank(walk, restart, restart_probability, tolerance=1e-3)
         visits[np.arange(len(rows)), rows] = 0.0
+        if embedded is not None:
+            visits += visits.max(axis=1, keepdims=True) * _closeness(embedded, rows, k)
+            visits[np.arange(len(rows)), rows] = 0.0
         put_dense(lists, rows, visits)
     return lists
+
+
+def _closeness(embedded: Embedded, rows: NDArray[Any], k: int) -> NDArray[np.float32]:
+    """(m, n) in [0, strength]: the cosine's excess over the k-th closest title's, as a share of what is possible, for
+    new titles; 1 would be the same vector."""
+    cosine = embedded.vectors[rows] @ embedded.vectors.T
+    k = min(k, cosine.shape[1])
+    least = np.partition(cosine, -k, axis=1)[:, -k][:, None]
+    excess = np.clip((cosine - least) / np.maximum(1.0 - least, 1e-6), 0.0, 1.0)
+    return np.asarray(embedded.strength * excess * embedded.newness, dtype=np.float32)

@@ -1,6 +1,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,12 +17,13 @@ from core.adaptation.generation_store import (
     publish_generation,
 )
 from core.catalog import Title, content_key
-from core.errors import Conflict, CorruptData, NotFound
+from core.errors import Conflict, CorruptData, NotFound, TooLarge
 from core.flows.ingest import append
 from core.flows.publish_snapshot import publish_snapshot
 from core.flows.services import Services
 from core.flows.train_base import recent_generations, train_base
 from core.interaction import Interaction, InteractionType
+from core.snapshot.publish import list_versions
 from core.stores.gcs import ensure_bucket
 
 DAY_S = 86_400.0
@@ -94,6 +96,15 @@ def test_too_few_events_train_nothing_and_a_snapshot_is_published_without_a_spac
     assert active_generation(world.bucket) == (None, 0)
     assert publish_snapshot(world, NOW, activate_it=True)["generation"] is None
     assert world.snapshots.current(time.time()).space is None
+
+
+def test_a_snapshot_over_the_instances_limit_leaves_the_last_one_served(world: Services) -> None:
+    served = publish_snapshot(world, NOW, activate_it=True)["version"]
+    tight = replace(world, settings=replace(world.settings, snapshot_max_mib=0))
+    with pytest.raises(TooLarge):
+        publish_snapshot(tight, NOW + DAY_S, activate_it=True)
+    assert world.snapshots.current(time.time()).version == served
+    assert list_versions(world.bucket) == [served]
 
 
 def test_the_first_snapshot_with_events_makes_the_first_generation_and_later_ones_keep_it(world: Services) -> None:

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from core.catalog import RelationshipType, Title, content_hash, content_key, title_from_record, title_to_record
 from core.errors import InvalidInput
 from core.stores.postgres.connect import Connection, ConnectionPool
+from core.stores.postgres.ways import ways
+from core.stores.protocols import Way
 
 TITLES_PER_BATCH = 500
 EDGES_PER_BATCH = 5000
@@ -102,6 +104,9 @@ class PostgresCatalog:
             columns = [*map(list, zip(*weights, strict=True)), list(weights.values())]
             changed += self._pool.run(lambda c, columns=columns: c.execute(_UPSERT_EDGES, columns).rowcount)  # type: ignore[misc]
         return changed
+
+    def ways(self, content_id: str, via: Sequence[str], hops: int) -> list[Way]:
+        return self._pool.run(lambda c: ways(c, content_id, via, hops))
 
     def reinforcements(self) -> dict[tuple[str, str, str], float]:
         rows = self._pool.run(lambda c: c.execute(_REINFORCED).fetchall())
