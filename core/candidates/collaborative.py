@@ -1,8 +1,9 @@
 """What people who liked the same titles liked, and what they watched next.
 
-Three signals: item-item weights of a closed-form linear model (EASE, Steck 2019) fed with a recency-decayed history,
-windowed next-title transitions, and a linear model of the whole sequence (core.snapshot.sequences). All are linear in
-the history, so a request gathers and adds a few hundred sparse rows.
+Item-item weights of a closed-form linear model (EASE, Steck 2019) are fed with a recency-decayed history and with all
+that was ever liked; next-title transitions with the last five titles and with the very last; and there is a linear
+model of the whole sequence (core.snapshot.sequences). All are linear in the history, so a request gathers and adds a
+few hundred sparse rows.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.candidates.gather import Ranking, top
+from core.candidates.live import STEPS
 from core.candidates.viewer import Viewer
 from core.snapshot.snapshot import Neighbours
 
@@ -38,6 +40,26 @@ def following(viewer: Viewer) -> NDArray:
     """(n,) how often others went on from the latest liked titles to each title."""
     latest = np.flatnonzero(viewer.recency > 0)[-TRANSITION_WINDOW:]
     return spread(viewer.snapshot.transitions, viewer.rows[latest], viewer.recency[latest], len(viewer.allowed))
+
+
+def onward(viewer: Viewer) -> NDArray:
+    """(n,) how often others went on from the very last liked title to each title."""
+    last = np.flatnonzero(viewer.liking > 0)[-1:]
+    return spread(viewer.snapshot.transitions, viewer.rows[last], viewer.liking[last], len(viewer.allowed))
+
+
+def live(viewer: Viewer) -> NDArray:
+    """(n,) how often others went on from the latest liked titles to each title since the snapshot was built."""
+    size = len(viewer.allowed)
+    if viewer.live is None:
+        return np.zeros(size)
+    latest = np.flatnonzero(viewer.recency > 0)[-STEPS:]
+    return viewer.live.spread(viewer.rows[latest], viewer.recency[latest], size)
+
+
+def lasting(viewer: Viewer) -> NDArray:
+    """(n,) item-item weights of everything liked, long ago or just now."""
+    return spread(viewer.snapshot.collaborative, viewer.favourites, viewer.esteem, len(viewer.allowed))
 
 
 def sequence(viewer: Viewer) -> NDArray:

@@ -32,20 +32,32 @@ class Gathered(Generic[R]):
     failed: dict[str, str]  # strategy -> reason; never silently an empty list
     elapsed_ms: dict[str, float]
 
+    def joined_by(self, name: str, answer: R) -> Gathered[R]:
+        """With one that answered after all."""
+        others = {other: why for other, why in self.failed.items() if other != name}
+        return Gathered({**self.rankings, name: answer}, others, self.elapsed_ms)
+
 
 def top(scores: NDArray, allowed: NDArray, k: int) -> Ranking:
     """The k best allowed rows with a positive finite score, best first; ties by row, so that answers are repeatable."""
-    rows = np.flatnonzero((scores > 0) & allowed)
+    if not np.isfinite(scores).all():
+        scores = np.where(np.isfinite(scores), scores, 0.0)
+    scores = scores * allowed
+    floor = _floor(scores, k)
+    rows = np.flatnonzero(scores >= floor if floor > 0 else scores > 0)
     values = scores[rows]
-    if not np.isfinite(values).all():
-        rows = rows[np.isfinite(values)]
-        values = scores[rows]
-    if len(rows) > k:
-        part = np.argpartition(-values, k)[:k]
-        part.sort()
-        rows, values = rows[part], values[part]
-    order = np.argsort(-values, kind="stable")
+    order = np.argsort(-values, kind="stable")[:k]
     return Ranking(rows[order], values[order])
+
+
+def _floor(scores: NDArray, k: int) -> float:
+    """What at least k scores reach, 0 for too few scores: the k-th best among the largest of several groups each."""
+    groups = 4 * k
+    size = len(scores) // groups if groups else 0
+    if size < 2:
+        return 0.0
+    largest = scores[: size * groups].reshape(size, groups).max(axis=0)
+    return float(np.partition(largest, groups - k)[groups - k])
 
 
 def gather(strategies: Mapping[str, Callable[[V], R]], viewer: V, deadline_ms: float) -> Gathered[R]:

@@ -7,21 +7,31 @@ from collections.abc import Callable
 from numpy.typing import NDArray
 
 from core.candidates.cold_start import cold_start_scores
-from core.candidates.collaborative import following, sequence, similar
+from core.candidates.collaborative import following, lasting, live, onward, sequence, similar
 from core.candidates.content import content_scores
 from core.candidates.context import context_scores
 from core.candidates.graph import graph_scores
+from core.candidates.kindred import kindred
+from core.candidates.rarity import rarity
 from core.candidates.viewer import Viewer
 
 SIGNALS: dict[str, Callable[[Viewer], NDArray]] = {
     "similar": similar,
     "following": following,
+    "onward": onward,
+    "live": live,
     "sequence": sequence,
+    "lasting": lasting,
+    "kindred": kindred,
     "content": content_scores,
     "graph": graph_scores,
     "context": context_scores,
+    "rarity": rarity,
     "cold_start": cold_start_scores,
 }
 
-STRATEGY_OF = {"similar": "collaborative", "following": "collaborative", "sequence": "collaborative"}
+STRATEGY_OF = {
+    **dict.fromkeys(("similar", "following", "onward", "live", "sequence", "lasting", "kindred"), "collaborative"),
+    "rarity": "context",  # wanted now, beyond what is always popular
+}
 """Signals that are parts of one strategy; the others are strategies of their own."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.candidates.arms import FEW, Outcomes, genre_lifts
+from core.candidates.live import LiveTransitions
+from core.catalog import content_key
 from core.profile.preference import DAY_S, decay, preference_weights
 from core.profile.state import UserState
 from core.ranking.query import Context
@@ -24,7 +27,10 @@ class Viewer:
 
     at: (m,) Unix seconds of their latest events; liking: (m,) positive preference, 0 for what was not liked; recency:
     (m,) liking x position decay, latest positive title = 1; taste: (m,) signed preference x time decay;
-    trending: (n,) decayed online counts, sum 1; allowed: (n,) bool, what may be recommended at all.
+    favourites: (k,) rows of all liked titles that the state knows, older ones too, and esteem (k,) their preference;
+    trending: (n,) decayed online counts, sum 1; allowed: (n,) bool, what may be recommended at all;
+    genre_lifts: (n,) what little is known of a new viewer makes of popularity, None for whoever has a history;
+    live: what people went on to since the snapshot, None where nothing is known of that.
     """
 
     snapshot: Snapshot
@@ -36,8 +42,12 @@ class Viewer:
     liking: NDArray
     recency: NDArray
     taste: NDArray
+    favourites: NDArray
+    esteem: NDArray
     trending: NDArray
     allowed: NDArray
+    genre_lifts: NDArray | None = None
+    live: LiveTransitions | None = None
 
     @property
     def positives(self) -> int:
@@ -53,22 +63,66 @@ def view(
     counts: NDArray,
     allowed: NDArray,
     history_decay: float,
+    outcomes: Outcomes | None = None,
+    draw: bool = False,
+    live: LiveTransitions | None = None,
 ) -> Viewer:
-    """Look at a user through a snapshot. counts: (n,) decayed online counts of positive events; zeros are fine."""
-    history = state.history[-4 * WINDOW :]
+    """Look at a user through a snapshot. counts: (n,) decayed online counts of positive events; zeros are fine.
+
+    outcomes: of the answers so far; draw: new viewers get a draw from the bandit's posterior instead of its mean.
+    """
+    history = state.history
     rows = snapshot.rows(history["key"])
     parents = snapshot.attributes["parent"][rows]
     rows = np.where((rows >= 0) & (parents >= 0), parents, rows)
     weights = preference_weights(history)
     usable = (rows >= 0) & (weights != 0)
+    favourites = usable & (weights > 0)
+    favourites, esteem = rows[favourites], weights[favourites]
     rows, weights, history = rows[usable][-WINDOW:], weights[usable][-WINDOW:], history[usable][-WINDOW:]
     liked = np.maximum(weights, 0.0)
     steps = np.cumsum(liked[::-1] > 0)[::-1] - 1  # positive titles after this one
     recency = (liked * history_decay ** np.maximum(steps, 0)).astype(np.float32)
     days = np.maximum(now - history["last_at"], 0.0) / DAY_S
     taste = (weights * decay(days)).astype(np.float32)
-    trending = normalise_counts(counts, snapshot.popularity_all)
-    return Viewer(snapshot, state, context, now, rows, history["last_at"], liked, recency, taste, trending, allowed)
+    trending = _shares(counts, snapshot.popularity_all)
+    lifts = None
+    if np.count_nonzero(liked) <= FEW:
+        rng = np.random.default_rng([content_key(state.user_id), state.seq]) if draw else None
+        lifts = genre_lifts(snapshot, state, rows, taste, outcomes, rng)
+    return Viewer(
+        snapshot=snapshot,
+        state=state,
+        context=context,
+        now=now,
+        rows=rows,
+        at=history["last_at"],
+        liking=liked,
+        recency=recency,
+        taste=taste,
+        favourites=favourites,
+        esteem=esteem,
+        trending=trending,
+        allowed=allowed,
+        genre_lifts=lifts,
+        live=live,
+    )
+
+
+_latest: tuple[NDArray, NDArray, NDArray] | None = None  # counts, prior and their shares
+
+
+def _shares(counts: NDArray, prior: NDArray) -> NDArray:
+    """As `normalise_counts`; kept for counts that nobody can change, because requests share theirs for seconds."""
+    global _latest
+    latest = _latest
+    if latest is not None and latest[0] is counts and latest[1] is prior:
+        return latest[2]
+    shares = normalise_counts(counts, prior)
+    if not counts.flags.writeable:
+        shares.flags.writeable = False
+        _latest = counts, prior, shares
+    return shares
 
 
 def normalise_counts(counts: NDArray, prior: NDArray) -> NDArray:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.candidates.live import STEPS, LiveTransitions
 from core.evaluation.metrics import Ragged
 from core.evaluation.splits import Cases, Split
 
@@ -132,3 +133,34 @@ class OnlineCounts:
         np.add.at(self._counts, self._items[fresh], weight)
         self._next = max(upto, self._next)
         return self._counts
+
+
+class OnlineTransitions:
+    """What people went on to since the cut, moving forward through the events. Cases must come in order of time.
+
+    rows: (n,) snapshot row of every title, -1 for none; liked: (m,) events that count as likes.
+    """
+
+    def __init__(self, split: Split, rows: NDArray, liked: NDArray) -> None:
+        self._split, self._rows, self._liked = split, rows, liked & (rows[split.data.item] >= 0)
+        self._events = np.flatnonzero(self._liked & ~split.fit)
+        order = split.timeline
+        self._place = np.empty(len(split.data), np.int64)  # of an event among its user's
+        for user in range(split.data.users):
+            own = order.row(user)
+            self._place[own] = np.arange(len(own))
+        self._next = 0
+        self._transitions = LiveTransitions()
+
+    def advance(self, before: int) -> LiveTransitions | None:
+        """Those of the events with an index below `before`, to which the next call adds; None where nobody goes on."""
+        if not self._split.online():
+            return None
+        upto = int(np.searchsorted(self._events, before))
+        for event in self._events[self._next : upto].tolist():
+            own = self._split.timeline.row(int(self._split.data.user[event]))[: self._place[event]]
+            earlier = own[self._liked[own]][-STEPS:]
+            items = self._split.data.item
+            self._transitions.add(self._rows[items[earlier]].tolist(), int(self._rows[items[event]]))
+        self._next = max(upto, self._next)
+        return self._transitions

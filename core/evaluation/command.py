@@ -165,6 +165,10 @@ def _print(report: dict[str, Any]) -> None:
         table.add_row(name, *cells, style="bold" if name == "sona" else None)
     console = _wide_console()
     console.print(table)
+    if curve := report.get("new_user_curve"):
+        from core.evaluation.new_users import new_user_table
+
+        console.print(new_user_table(curve))
     for name, why in report["skipped"].items():
         console.print(f"{name} was left out: {why}")
 

@@ -2,7 +2,8 @@
 
 Nothing is copied: `core.flows.replay.fold_each` makes the states with their fast tiers, `core.flows.adaptation_lesson`
 the adapters. An adaptation happens right after the event that asks for it; where nobody goes on after the cut, once
-more at the end, as the hourly job does after an import.
+more at the end, as the hourly job does after an import. Data without times can only have been imported: there it
+happens at the end alone.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Histories:
         for seq, index in enumerate(events, state.seq + 1):
             event = SequencedEvent(seq, self._split.data.event(int(index)))
             state = fold_each(state, [event], self._snapshot, thresholds)
-            if state.pending.asked_seq == seq:
+            if state.pending.asked_seq == seq and self._split.data.timed:
                 stored = self._adapted(state, stored)
         return state, stored
 

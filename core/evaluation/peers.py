@@ -19,7 +19,7 @@ from core.evaluation.splits import Cases, Split
 
 RIDGE_STREAM, RIDGE_LOO = 100.0, 300.0  # EASE's lambda: the values behind the published reference figures
 NEIGHBOURS = 100
-HALF_LIVES_DAYS = (3.0, 7.0, 14.0, 30.0)
+HALF_LIVES_DAYS = (1.0, 3.0, 7.0, 14.0, 30.0)
 ALS_FACTORS, ALS_REGULARISATION, ALS_ALPHA, ALS_ITERATIONS = 64, 0.05, 10.0, 15
 MAX_DENSE = 20_000  # titles up to which an item-item matrix is inverted: 3 GB and a quarter of an hour
 TIE_BREAK = 1e-6

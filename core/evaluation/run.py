@@ -9,14 +9,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from core.attention.select import SELECTED
 from core.config import RankingSettings
 from core.errors import InvalidInput
 from core.evaluation import legacy, peers, serving
 from core.evaluation.answers import Answers, FitPeer, Progress
 from core.evaluation.controls import constant_input, plain_fold_in
 from core.evaluation.dataset import load
-from core.evaluation.describe import describe
+from core.evaluation.describe import describe, finite
 from core.evaluation.hybrid import fit_hybrid
+from core.evaluation.new_users import new_user_curve
 from core.evaluation.peers import Peer
 from core.evaluation.serving import Variant
 from core.evaluation.splits import MAX_EVENTS, Split, split, validation
@@ -31,6 +33,14 @@ VARIANTS: dict[str, Callable[[Variant], Variant]] = {
     "sona, as specified": lambda default: default.with_ranking(preset="sona", fusion="rrf", genre_cap=0.4),
     "sona, fusion by ranks": lambda default: default.with_ranking(fusion="rrf"),
     "sona, fusion by scores": lambda default: default.with_ranking(fusion="scores"),
+    "sona, no attention": lambda default: default.with_ranking(fusion_attention=""),
+    "sona, dot-product attention": lambda default: default.with_ranking(fusion_attention="dot_product"),
+    "sona, attention by selection": lambda default: default.with_ranking(fusion_attention=SELECTED),
+    "sona, attention by bandit": lambda default: replace(
+        default.with_ranking(fusion_attention=SELECTED), mechanisms=1
+    ),
+    "sona, history by temporal attention": lambda default: default.with_ranking(history_attention="temporal"),
+    "sona, history by selection": lambda default: default.with_ranking(history_attention=SELECTED),
     "sona, no diversity": lambda default: default.with_ranking(mmr_lambda=1.0, genre_cap=1.0),
     "sona, no patterns": lambda default: default.with_ranking(pattern_strength=0.0),
     "sona, no adapters": lambda default: default.with_ranking(base_tier=0.0, slow_tier=0.0, fast_tier=0.0),
@@ -83,11 +93,14 @@ def evaluate(options: EvaluationOptions, progress: Progress = lambda stage, done
     against = _against(options, [*ours, *theirs])
     with TemporaryDirectory() as folder:
         progress("snapshot", 0, 1)
-        snapshot = serving.build_snapshot(at, Path(folder))
+        snapshot = serving.build_snapshot(at, Path(folder), options.settings)
         for name, variant in ours.items():
             answers.serve(name, variant, snapshot, name == OURS, progress)
         fitted = _ask_peers(answers, theirs, options, progress)
         report = describe(answers, against, FROZEN if FROZEN in ours else None)
+        if at.online():
+            curve = new_user_curve(at, snapshot, ours[OURS], answers.histories[None], progress)
+            report["new_user_curve"] = finite(curve)
         if options.legacy:
             report["legacy"] = legacy.figures(at, snapshot, ours[OURS], fitted, progress)
     report["seconds"]["total"] = round(time.perf_counter() - began, 1)

@@ -20,9 +20,11 @@ from core.adaptation.evidence import of_series
 from core.adaptation.generation_store import named
 from core.adaptation.renewal import renew
 from core.adaptation.space import Space
+from core.attention.select import TOP
 from core.catalog import content_key
 from core.config import RankingSettings
-from core.evaluation.batches import OnlineCounts
+from core.evaluation.attention_stream import Selection
+from core.evaluation.batches import OnlineCounts, OnlineTransitions
 from core.evaluation.dataset import Dataset
 from core.evaluation.histories import Histories
 from core.evaluation.metrics import K
@@ -32,7 +34,8 @@ from core.flows.recommend import rank
 from core.interaction import signal_strength
 from core.ranking.query import Query
 from core.snapshot.build import build
-from core.snapshot.inputs import collect_interactions
+from core.snapshot.inputs import POSITIVE, collect_interactions
+from core.snapshot.parameters import SnapshotParameters
 from core.snapshot.snapshot import Snapshot
 
 NOT_RANKED = 255  # type code of titles outside the catalogue: no filter allows it
@@ -44,12 +47,15 @@ Reshape = Callable[[Space], Space]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One configuration of the serving flow. `learning` False: users stay as they were at the cut. `space`: what
-    becomes of the adapters' space before anybody learns in it, for controls."""
+    """One configuration of the serving flow. `learning` False: users stay as they were at the cut. `live` False: nothing
+    is known of what people went on to since. `space`: what becomes of the adapters' space before anybody learns in it,
+    for controls."""
 
     settings: RankingSettings = field(default_factory=RankingSettings)
     learning: bool = True
+    live: bool = True
     space: Reshape | None = None
+    mechanisms: int = TOP  # attention mechanisms that answer together, where they are selected
 
     def with_ranking(self, **changes: object) -> Variant:
         return replace(self, settings=replace(self.settings, **changes))  # type: ignore[arg-type]
@@ -90,13 +96,16 @@ def recommend(
     users = histories or Histories(split, snapshot)
     patterns = bank_at_cut(split, snapshot) if settings.pattern_strength else None
     counters = OnlineCounts(split, settings.popularity_half_life_days, counted_in_service(split.data))
+    transitions = OnlineTransitions(split, rows, liked_in_service(split.data))
     counts = np.zeros(len(snapshot), np.float32)
+    selection = Selection(snapshot, settings, variant.mechanisms)
     lists = np.full((len(cases), K), -1, np.int32)
     degraded: set[str] = set()
     elapsed: dict[str, list[float]] = {}
     for i, user in enumerate(cases.user):
         now, visible, frozen = float(cases.now[i]), int(cases.visible[i]), int(cases.frozen[i])
         counts[rows] = counters.advance(int(cases.before[i]), now)
+        live = transitions.advance(int(cases.before[i])) if variant.live else None
         state, adapter = users.at(int(user), visible if variant.learning else frozen)
         # A frozen state does not know what was rated since, and the protocol removes that for every system.
         unknown = () if variant.learning else users.titles(int(user), frozen, visible)
@@ -104,11 +113,13 @@ def recommend(
         if only is not None:
             served = restricted(snapshot, rows[only[i]])
         started = perf_counter()
-        answer = rank(served, state, counts, query, settings, now, adapter, patterns=patterns)
+        chosen = selection.choose()
+        answer = rank(served, state, counts, query, settings, now, adapter, patterns=patterns, attention=chosen, live=live)
         for part, ms in (answer.elapsed_ms | {"rank": (perf_counter() - started) * 1e3}).items():
             elapsed.setdefault(part, []).append(ms)
         finite = [item.row for item in answer.items if isfinite(item.score)][:K]
         lists[i, : len(finite)] = codes[finite]
+        selection.learn(chosen, bool(np.isin(cases.targets.row(i), lists[i]).any()))
         degraded.update(answer.degraded)
         if i % PROGRESS_EVERY == PROGRESS_EVERY - 1:
             advance(PROGRESS_EVERY)
@@ -126,19 +137,33 @@ def restricted(snapshot: Snapshot, rows: NDArray) -> Snapshot:
 
 def counted_in_service(data: Dataset) -> NDArray:
     """(m,) bool: events that the ingest flow adds to the popularity counters."""
+    return _strengths(data) > 0
+
+
+def liked_in_service(data: Dataset) -> NDArray:
+    """(m,) bool: events after which the title counts as liked."""
+    return _strengths(data) >= POSITIVE
+
+
+def _strengths(data: Dataset) -> NDArray:
+    """(m,) signal strength of every event."""
     values, which = np.unique(data.stars, return_inverse=True)
     example = np.zeros(len(values), np.int64)
     example[which] = np.arange(len(data))
-    return np.array([signal_strength(data.event(int(index))) > 0 for index in example])[which]
+    return np.array([signal_strength(data.event(int(index))) for index in example])[which]
 
 
-def build_snapshot(split: Split, root: Path) -> Snapshot:
+def build_snapshot(split: Split, root: Path, settings: RankingSettings | None = None) -> Snapshot:
     """What the jobs would have built at the cut: a base generation, and the snapshot of all titles laid out in it."""
     events = (split.data.event(int(index)) for index in np.flatnonzero(split.fit))
     interactions = collect_interactions(events)
     renewed = renew(of_series(interactions, split.data.titles), [])
     generation = named(renewed[0], split.cut) if renewed else None
-    return Snapshot.open(build(split.data.titles, interactions, split.cut, root, generation=generation))
+    parameters = replace(
+        SnapshotParameters.serving(settings or RankingSettings()),
+        fusion_holdout="last" if split.protocol == "loo" else "time",
+    )
+    return Snapshot.open(build(split.data.titles, interactions, split.cut, root, parameters, generation=generation))
 
 
 def reshaped(snapshot: Snapshot, reshape: Reshape | None) -> Snapshot:

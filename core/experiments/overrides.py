@@ -8,6 +8,9 @@ from dataclasses import fields, replace
 from functools import cache
 from typing import Any, get_type_hints
 
+from core.attention import names
+from core.attention.fusion import BEST, MECHANISMS
+from core.attention.select import SELECTED
 from core.config import RankingSettings
 from core.errors import InvalidInput
 from core.ranking.fusion import FUSIONS, PRESETS
@@ -16,9 +19,14 @@ from core.ranking.weights import TUNED
 SEARCH_WEIGHT = "search_weight"  # w of personalized search; no ranking setting, so applied where results are blended
 
 # Settings of the instance, not of an answer: what they configure is shared by all variants.
-_SHARED = {"popularity_half_life_days", "counters_max_age_s"}
-_CHOICES = {"preset": {TUNED, *PRESETS}, "fusion": set(FUSIONS)}
-_SHARES = {"mmr_lambda", "genre_cap", "history_decay", SEARCH_WEIGHT}
+_SHARED = {"kindred_viewers", "popularity_half_life_days", "counters_max_age_s", "events"}
+_CHOICES = {
+    "preset": {TUNED, *PRESETS},
+    "fusion": set(FUSIONS),
+    "fusion_attention": {"", BEST, SELECTED, *MECHANISMS},
+    "history_attention": {"", SELECTED, *names()},
+}
+_SHARES = {"mmr_lambda", "genre_cap", "history_decay", "exploration_share", SEARCH_WEIGHT}
 _LARGEST = 1000.0  # of every other number: far beyond what makes sense, and nothing overflows
 
 

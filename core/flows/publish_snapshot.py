@@ -15,12 +15,14 @@ from core.adaptation.generation_store import active_generation, load_generation
 from core.catalog import Title, content_key
 from core.embedding.batch import encoder_version_of
 from core.embedding.content_encoder_pair import PlacedTitles, active_pair
+from core.embedding.graph_sage_model import GraphSage, active_graph_sage
 from core.embedding.model_store import active_model
 from core.errors import Conflict, CorruptData, NotFound
 from core.flows.services import Services
 from core.flows.train_base import train_on
 from core.snapshot.build import build
 from core.snapshot.inputs import Interactions, collect_interactions
+from core.snapshot.parameters import SnapshotParameters
 from core.snapshot.publish import activate, publish
 from core.snapshot.snapshot import RELATIONSHIP_TYPES, Snapshot
 from core.snapshot.text import TextVectors
@@ -34,7 +36,8 @@ def publish_snapshot(
     services: Services, now: float, activate_it: bool, progress: Callable[[str], None] = lambda stage: None
 ) -> dict[str, Any]:
     """Build from all titles and events up to now; reports `version items events bytes seconds active generation
-    vectors content_encoder`.
+    vectors content_encoder graph_embedding`. Raises TooLarge for one that no instance could hold; the last one goes on
+    being served.
 
     The very first one trains the first base generation, if enough is known.
     """
@@ -45,6 +48,7 @@ def publish_snapshot(
     generation = _generation(services.bucket, titles, interactions, now, progress)
     text = text_vectors(services)
     placed = _placed(services.bucket, titles, text)
+    sage = _graph_sage(services.bucket)
     with TemporaryDirectory() as workplace:
         progress(f"building a snapshot of {len(titles)} titles")
         folder = build(
@@ -52,15 +56,17 @@ def publish_snapshot(
             interactions,
             now,
             Path(workplace),
+            SnapshotParameters.serving(services.settings.ranking),
             progress=lambda part, _: progress(f"  {part}"),
             generation=generation,
             text=text,
             reinforced=services.catalog.reinforcements(),
             placed=placed,
+            sage=sage,
         )
         snapshot = Snapshot.open(folder)
         progress(f"publishing snapshot {snapshot.version}")
-        publish(folder, services.bucket)
+        publish(folder, services.bucket, services.settings.snapshot_max_mib)
         if activate_it:
             activate(services.bucket, snapshot.version)
         services.catalog.put_relationships(_edges(snapshot))
@@ -75,6 +81,7 @@ def publish_snapshot(
         "generation": generation.name if generation else None,
         "vectors": text.version if text else None,
         "content_encoder": placed.version if placed else None,
+        "graph_embedding": sage.version if sage else None,
     }
 
 
@@ -102,6 +109,17 @@ def _placed(bucket: Bucket, titles: Sequence[Title], text: TextVectors | None) -
             log.warning("the content encoder cannot be used", reason=str(error))
             return None
         return pair.place(titles, text) if pair else None
+
+
+def _graph_sage(bucket: Bucket) -> GraphSage | None:
+    """The active graph embedding, None without one. A damaged one is left out: a snapshot without it is better than
+    none."""
+    with TemporaryDirectory() as workplace:
+        try:
+            return active_graph_sage(bucket, Path(workplace))
+        except (CorruptData, NotFound) as error:
+            log.warning("the graph embedding cannot be used", reason=str(error))
+            return None
 
 
 def text_vectors(services: Services) -> TextVectors | None:

@@ -50,6 +50,8 @@ class Fused:
 
 SHARPNESS = 0.03  # a title with this share of the best score stands a fifth as high; .01 and .1 rank within .003
 
+FAINTEST = 1e-37  # best score that float32 can divide by; below, a signal is silent
+
 
 def standing(scores: NDArray, weight: float = 1.0) -> NDArray:
     """(n,) float32 in [0, weight], logarithmic: weight x log(1 + s / (c max s)) / log(1 + 1 / c), c = SHARPNESS.
@@ -62,7 +64,7 @@ def standing(scores: NDArray, weight: float = 1.0) -> NDArray:
     if not np.isfinite(best):
         values[~np.isfinite(values)] = 0.0
         best = float(values.max(initial=0.0))
-    if best <= 0:
+    if best < FAINTEST:
         return np.zeros_like(values)
     np.maximum(values, 0.0, out=values)
     values *= np.float32(1 / (SHARPNESS * best))

@@ -13,14 +13,30 @@ from core.ranking.fusion import PRESETS
 Weights = dict[str, float]
 
 TUNED = "tuned"
+LIVE = "live"  # asked only where something is known of what happened since the snapshot
 UPTO = (0, 5, 20)  # liked titles: new, one to five, six to twenty, more
 
 # Log-odds between the best standing and none, for the four lengths of history. Fallback of a snapshot that has learned
 # none of its own: chosen for NDCG@10 on the validation windows of two data sets at once.
 FIXED: tuple[Weights, ...] = tuple(
-    {"similar": 1.3, "following": 0.5, "sequence": 2.1, "content": 1.2, "graph": 0.9, "context": popular}
+    {"similar": 1.3, "following": 0.5, LIVE: 1.5, "sequence": 2.1, "content": 1.2, "graph": 0.9, "context": popular}
     for popular in (7.0, 8.0, 4.0, 1.2)
 )
+# Signals whose weights a snapshot learns; what cold start counts follows from that of context.
+LEARNED = (
+    "similar",
+    "following",
+    "onward",
+    LIVE,
+    "sequence",
+    "lasting",
+    "kindred",
+    "content",
+    "graph",
+    "context",
+    "rarity",
+)
+COSTLY = "kindred"  # a third of a millisecond: it has to foretell more than the others do without it
 INNER = {"similar": 0.55, "following": 0.10, "sequence": 0.35}  # of collaborative, where a preset names only that
 SCALE = 10.0  # log-odds that a preset's weights, which sum to 1, are worth
 
@@ -34,6 +50,8 @@ def signal_weights(viewer: Viewer, preset: str) -> Weights:
     """Weights in log-odds by signal. Raises ConfigurationError for an unknown preset."""
     if preset == TUNED:
         weights = dict((viewer.snapshot.fusion or FIXED)[history_bucket(viewer.positives)])
+        if viewer.live is None:
+            weights.pop(LIVE, None)
         share = cold_start_share(viewer.positives)
         if share and (viewer.positives == 0 or viewer.state.onboarding):  # otherwise it knows no more than context does
             weights["cold_start"] = share * weights["context"]

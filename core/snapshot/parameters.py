@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from core.catalog import RelationshipType
+from core.config import RankingSettings
 from core.snapshot.graph import WALK_WEIGHTS
 
 
@@ -33,6 +34,12 @@ class SnapshotParameters:
     segment_min_users: int = 10  # smaller segments are noise, and would tell about single people
     restart_probability: float = 0.3  # of the graph walk: of two real data sets one prefers .5, the other .15
     walk_weights: Mapping[RelationshipType, float] = field(default_factory=lambda: dict(WALK_WEIGHTS))
+    # Of communities: 2 finds 45 and 62 of some 200 titles that belong together by eye, modularity .53 and .41; 1 finds
+    # 18 and 19 mixtures.
+    community_resolution: float = 2.0
+    # Of the graph embedding beside the walk, for new titles. NDCG@10 of the graph's lists among titles kept from the
+    # training: .177 without, .199 with .3, .213 with 1 on ml-latest-small, .071, .091 and .107 on MovieTweetings.
+    sage_strength: float = 1.0
     # Text vectors that a snapshot carries; beyond, the database's index is asked. Scanned here, 50 000 cost 13 ms.
     text_max_titles: int = 50_000
     # Of the content encoder beside shared features, by `sona evaluate --protocol cold-items`: the content strategy's
@@ -40,4 +47,26 @@ class SnapshotParameters:
     # brings less. Served warm titles on MovieTweetings: -.0006 +-.0007.
     audience_strength: float = 1.0
     audience_half_likes: float = 2.0  # with so many likes a title needs the content encoder half as much
+    # People whose histories are compared with a viewer's, where that foretells more than the rest. 20 000 x 100 likes
+    # are 24 MB. Of a title with many likes the latest count; 1 000 cost twice the time and rank the same.
+    kindred_viewers: int = 0
+    kindred_likes: int = 100
+    kindred_per_title: int = 500
+    # Learning the weights of fusion (core.snapshot.fusion_weights): the latest likes, at most so many, and which titles
+    # take part. Replaying 3 000 costs 6 s at 10 000 titles; the fit, one more.
+    fusion_share: float = 0.1
+    fusion_examples: int = 3000
+    fusion_likes: int = 3
+    fusion_holdout: str = "time"  # or "last", each user's last like, where nothing is known but the order of titles
+    online_half_life_days: float = 1.0  # of the counters that requests see: RankingSettings.popularity_half_life_days
+    history_decay: float = 0.8  # per step back that requests apply: RankingSettings.history_decay
     seed: int = 0  # of the singular vectors' starting point
+
+    @classmethod
+    def serving(cls, settings: RankingSettings) -> SnapshotParameters:
+        """For requests with these settings: what a rehearsal has to do as they do."""
+        return cls(
+            kindred_viewers=settings.kindred_viewers,
+            online_half_life_days=settings.popularity_half_life_days,
+            history_decay=settings.history_decay,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.errors import Conflict, CorruptData, NotFound, SonaError, StoreUnavailable
+from core.errors import Conflict, CorruptData, NotFound, SonaError, StoreUnavailable, TooLarge
 from core.snapshot.manifest import MANIFEST, Manifest, from_bytes, is_version, verify
 from core.snapshot.snapshot import Snapshot
 from core.stores.protocols import Bucket
@@ -26,13 +27,17 @@ def _object(version: str, name: str) -> str:
     return f"{_ROOT}/{version}/{name}"
 
 
-def publish(folder: Path, bucket: Bucket) -> str:
+def publish(folder: Path, bucket: Bucket, max_mib: float = math.inf) -> str:
     """Upload a built snapshot and return its version. The manifest goes last: what is listed is whole.
 
     A snapshot is immutable: publishing the same one again does nothing, another one of the same version is a Conflict.
-    Raises CorruptData when the folder does not match its manifest.
+    Raises CorruptData when the folder does not match its manifest, TooLarge beyond `max_mib`: no instance could hold it
+    beside the one it serves.
     """
     manifest = verify(folder)
+    mib = sum(file.bytes for file in manifest.files.values()) / (1 << 20)
+    if mib > max_mib:
+        raise TooLarge(f"snapshot {manifest.version} has {mib:.1f} MiB, and instances hold one of {max_mib:g}")
     data = (folder / MANIFEST).read_bytes()
     try:
         if bucket.read(_object(manifest.version, MANIFEST))[0] == data:

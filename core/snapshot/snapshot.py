@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.adaptation.space import Space
+from core.attention.fusion import FusionAttention
 from core.catalog import RelationshipType, Title, content_key, title_from_record
 from core.embedding.quantized import QuantizedRows
 from core.errors import CorruptData
@@ -53,6 +54,7 @@ RELATIONSHIPS = np.dtype([("source", "i4"), ("target", "i4"), ("type", "u1"), ("
 RELATIONSHIP_TYPES = tuple(RelationshipType)
 
 DAYPARTS = ("night", "morning", "afternoon", "evening")  # 0-6, 6-12, 12-18, 18-24 o'clock UTC
+SEASONS = 4  # quarters of the year: December to February, March to May, June to August, September to November
 
 _TITLES_CACHED = 4096  # parsed titles kept per snapshot; an answer explains at most a few dozen
 
@@ -67,6 +69,23 @@ class Neighbours:
 
     index: NDArray[np.int32]
     weight: NDArray[np.float16]
+
+
+AFTER = 5  # steps after a shared title that kindred viewers are asked about
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kindred:
+    """Likes of a sample of viewers, one viewer after the other, each in order of time.
+
+    rows: (m,) int32 titles; owner: (m + AFTER,) int32 whose like it is, the most recently active viewer last, -1 beyond
+    the end. The latest places of title i are places[first[i]:first[i + 1]].
+    """
+
+    rows: NDArray[np.int32]
+    owner: NDArray[np.int32]
+    places: NDArray[np.int32]
+    first: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +117,20 @@ class Snapshot:
     collaborative: Neighbours
     transitions: Neighbours
     sequence: Mapping[float, Neighbours]  # decay per step -> lists; none: built before there was such a model
+    kindred: Kindred | None  # None: they foretold nothing that the rest does not, or built before they were asked
     content: Neighbours
     graph: Neighbours
     dayparts: NDArray[np.float32]  # (4, n) P(title | daypart), rows sum to 1
     weekend: NDArray[np.float32]  # (2, n) P(title | working day), P(title | Saturday or Sunday)
     devices: NDArray[np.float32]  # (len(vocabulary.devices), n)
+    seasons: NDArray[np.float32] | None  # (SEASONS, n); None: built before they were counted
     segments: NDArray[np.float32]  # (len(vocabulary.segments), n)
     availability: NDArray[Any]  # (a,) AVAILABILITY
     relationships: NDArray[Any]  # (e,) RELATIONSHIPS
+    communities: NDArray[np.int32] | None  # (n,) of the graph, 0 the largest; None: built before they were looked for
     vocabulary: Vocabulary
     fusion: tuple[Mapping[str, float], ...] | None  # learned weights of the signals by length of history; None: fixed
+    attention: Mapping[str, FusionAttention]  # learned attention over the signals, by mechanism
     space: Space | None  # where adapters live; None: built before the first base generation
     lexicon: Lexicon | None  # words of every title; None: built before there was search
     text: QuantizedRows | None  # vectors of what titles say; None: none when it was built, or too many to carry
@@ -209,6 +232,13 @@ def _decays(manifest: Manifest) -> tuple[float, ...]:
     return tuple(manifest.parameters.get("sequence_decays", ()))
 
 
+def _kindred(folder: Path, n: int) -> Kindred:
+    rows = _load(folder, "kindred_rows", np.int32, (None,))
+    first = _load(folder, "kindred_first", np.int64, (n + 1,))
+    owner = _load(folder, "kindred_owner", np.int32, (len(rows) + AFTER,))
+    return Kindred(rows, owner, _load(folder, "kindred_places", np.int32, (int(first[-1]),)), first)
+
+
 def _text_version(manifest: Manifest) -> str | None:
     version: str | None = (manifest.parameters.get("text") or {}).get("version")
     return version
@@ -235,16 +265,23 @@ def _open(folder: Path) -> Snapshot:
         collaborative=_neighbours(folder, "collaborative", n),
         transitions=_neighbours(folder, "transitions", n),
         sequence={decay: _neighbours(folder, f"sequence_{i}", n) for i, decay in enumerate(_decays(manifest))},
+        kindred=_kindred(folder, n) if "kindred_rows.npy" in manifest.files else None,
         content=_neighbours(folder, "content", n),
         graph=_neighbours(folder, "graph", n),
         dayparts=_load(folder, "dayparts", np.float32, (len(vocabulary.dayparts), n)),
         weekend=_load(folder, "weekend", np.float32, (2, n)),
         devices=_load(folder, "devices", np.float32, (len(vocabulary.devices), n)),
+        seasons=_load(folder, "seasons", np.float32, (SEASONS, n)) if "seasons.npy" in manifest.files else None,
         segments=_load(folder, "segments", np.float32, (len(vocabulary.segments), n)),
         availability=_load(folder, "availability", AVAILABILITY, (int(starts["availability"][-1]),)),
         relationships=_load(folder, "relationships", RELATIONSHIPS, (int(starts["relationships"][-1]),)),
+        communities=_load(folder, "communities", np.int32, (n,)) if "communities.npy" in manifest.files else None,
         vocabulary=vocabulary,
         fusion=manifest.parameters.get("fusion"),
+        attention={
+            record["mechanism"]: FusionAttention.from_record(record)
+            for record in manifest.parameters.get("attention") or ()
+        },
         space=read_space(folder, keys) if SPACE_FILE in manifest.files else None,
         lexicon=_lexicon(folder) if "lexicon_terms.npy" in manifest.files else None,
         text=_text(folder, manifest) if "text_codes.npy" in manifest.files else None,

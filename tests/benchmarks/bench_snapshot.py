@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 
 import psutil  # type: ignore[import-untyped]
 
-from core.flows.recommend import load_viewer, rank
+from core.flows.recommend import rank
+from core.flows.viewers import load_viewer
 from core.ranking.query import Query
 from core.snapshot.manifest import MANIFEST, read_manifest, to_bytes, verify
 from core.snapshot.publish import SnapshotHolder, activate, publish

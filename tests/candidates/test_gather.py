@@ -16,10 +16,19 @@ def test_top_returns_the_best_allowed_positive_finite_scores(values: list[float]
     allowed = np.array(data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values))), bool)
     ranking = top(scores, allowed, k)
     usable = [i for i in range(len(values)) if allowed[i] and np.isfinite(values[i]) and values[i] > 0]
-    assert ranking.rows.tolist() == sorted(usable, key=lambda i: (-values[i], i))[:k] or (
-        # ties beyond the cut may fall either way, the scores may not
-        ranking.scores.tolist() == sorted((values[i] for i in usable), reverse=True)[:k]
-    )
+    assert ranking.rows.tolist() == sorted(usable, key=lambda i: (-values[i], i))[:k]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 400))
+def test_top_finds_the_same_among_many_scores_of_which_most_are_equal(seed: int, k: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(-2, 6, n).astype(np.float32)
+    allowed = rng.random(n) < 0.7
+    usable = np.flatnonzero(allowed & (scores > 0))
+    best = usable[np.argsort(-scores[usable], kind="stable")][:k]
+    ranking = top(scores, allowed, k)
+    assert ranking.rows.tolist() == best.tolist()
+    assert ranking.scores.tolist() == scores[best].tolist()
 
 
 def test_a_strategy_that_fails_is_named_and_the_others_answer() -> None:

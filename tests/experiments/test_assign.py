@@ -1,13 +1,15 @@
 """Who sees which variant: sticky, independent of other experiments, in the shares that were asked for."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
+from core.config import RankingSettings
 from core.errors import Conflict, InvalidInput
 from core.experiments.assign import assign
 from core.experiments.experiment import Experiment, Status, Variant, check_independent, checked
+from core.experiments.overrides import overridden, variable
 
 USERS = [f"user-{number}" for number in range(20_000)]
 TEST = Experiment("test", (Variant("control"), Variant("treated")), salt="s")
@@ -94,6 +96,34 @@ def test_what_may_vary_are_presets_boosts_and_the_adapters_tiers() -> None:
         "search_weight": 0.4,
     }
     assert checked(replace(TEST, variants=(Variant("a"), Variant("b", 1.0, overrides)))).touched == set(overrides)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"preset": "sona", "fusion": "rrf"},
+        {"search_weight": 0.6},
+        {"base_tier": 0.0, "slow_tier": 1.0, "fast_tier": 0.0},
+        {"pattern_strength": 0.0},
+        {"fusion_attention": "selected"},
+        {"fusion_attention": ""},
+    ],
+    ids=lambda overrides: "-".join(overrides),
+)
+def test_presets_boosts_adapters_patterns_and_attention_are_served_as_variants(overrides: dict) -> None:
+    checked(replace(TEST, variants=(Variant("a"), Variant("b", 1.0, overrides))))
+    served = overridden(RankingSettings(), overrides)
+    own = {name: value for name, value in overrides.items() if name != "search_weight"}
+    assert {name: getattr(served, name) for name in own} == own
+    assert {name for name, value in asdict(served).items() if value != asdict(RankingSettings())[name]} <= set(own)
+
+
+def test_a_setting_in_words_may_only_vary_among_known_ones() -> None:
+    words = [name for name, kind in variable().items() if kind is str]
+    assert "fusion_attention" in words
+    for name in words:
+        with pytest.raises(InvalidInput, match="must be one of"):
+            checked(replace(TEST, variants=(Variant("a"), Variant("b", 1.0, {name: "nonsense"}))))
 
 
 def test_an_experiment_goes_forward_only() -> None:

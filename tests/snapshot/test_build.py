@@ -213,8 +213,9 @@ def test_an_array_of_another_shape_is_corrupt_even_when_the_manifest_agrees(copy
     size = (copy / "keys.npy").stat().st_size
     (copy / "popularity.npy").write_bytes((copy / "keys.npy").read_bytes())
     manifest = (copy / MANIFEST).read_text()
-    before = read_manifest_size(manifest, "popularity.npy")
-    (copy / MANIFEST).write_text(manifest.replace(before, before.replace(before.split(":")[1].strip(), str(size))))
+    before, entry = read_manifest_size(manifest, "popularity.npy"), manifest.index('"popularity.npy"')
+    changed = manifest[entry:].replace(before, before.replace(before.split(":")[1].strip(), str(size)), 1)
+    (copy / MANIFEST).write_text(manifest[:entry] + changed)
     with pytest.raises(CorruptData, match="popularity"):
         Snapshot.open(copy)
 

@@ -6,7 +6,7 @@ import pytest
 from small_world import DAY_S, NOW, FolderBucket
 
 from core.catalog import Title
-from core.errors import Conflict, CorruptData, NotFound, StoreUnavailable
+from core.errors import Conflict, CorruptData, NotFound, StoreUnavailable, TooLarge
 from core.snapshot.build import build
 from core.snapshot.inputs import Interactions
 from core.snapshot.publish import (
@@ -69,6 +69,14 @@ def test_a_damaged_folder_is_not_published(bucket: FolderBucket, folders: list[P
     with pytest.raises(CorruptData):
         publish(copy, bucket)
     assert bucket.list("") == []
+
+
+def test_a_snapshot_that_no_instance_could_hold_is_not_published(bucket: FolderBucket, folders: list[Path]) -> None:
+    mib = sum(file.stat().st_size for file in folders[0].iterdir() if file.name != "manifest.json") / (1 << 20)
+    with pytest.raises(TooLarge, match=f"{mib:.1f} MiB"):
+        publish(folders[0], bucket, 0.99 * mib)
+    assert bucket.list("") == []
+    assert publish(folders[0], bucket, 1.01 * mib) == folders[0].name
 
 
 def test_activation_moves_the_pointer_forth_and_back(bucket: FolderBucket, published: list[str]) -> None:
