@@ -37,8 +37,20 @@ class StoreUnavailable(SonaError):
         self.retry_after_s = retry_after_s
 
 
+class StoreSilent(StoreUnavailable):
+    """It was asked and said nothing until the time was up: asking again would cost as much again."""
+
+
+class Declined(StoreUnavailable):
+    """It answers, and could not do this one thing: a row is held by somebody else, a topic or a right is missing."""
+
+
 class CorruptData(SonaError, ValueError):
     """Stored bytes failed their magic, version, size or checksum. Never retried: read another copy or rebuild it."""
+
+
+class TooLarge(SonaError):
+    """It does not fit where it must: make it smaller, or the place larger. Never retried."""
 
 
 class ConfigurationError(SonaError, ValueError):

@@ -42,6 +42,9 @@ class Interaction:
     device: str | None = None  # tv, mobile, tablet, desktop
     request_id: str | None = None  # the answer that showed this title, for attribution
     pattern_id: str | None = None  # of an impression: the pattern that lifted the title in that answer
+    position: int | None = None  # of an impression: its place in that answer, from 0
+    strategy: str | None = None  # of an impression: what proposed the title...
+    latency_ms: float | None = None  # ...and how long that took
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Onboarding:
     age_band: str | None = None
     region: str | None = None
     language: str | None = None
+    platforms: tuple[str, ...] = ()  # subscribed to
 
 
 Event = Interaction | Onboarding
@@ -98,7 +102,7 @@ def from_record(record: Mapping[str, Any]) -> Event:
     values = {name: value for name, value in record.items() if name in known}
     try:
         if kind is Onboarding:
-            values["genres"] = tuple(values.get("genres", ()))
+            values |= {name: tuple(values.get(name, ())) for name in ("genres", "platforms")}
         else:
             values["type"] = InteractionType(values["type"])
         return kind(**values)

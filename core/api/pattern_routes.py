@@ -94,6 +94,8 @@ PATTERN_ROUTES = {
     "/api/v1/patterns": {"POST": Route(answer_store, TypeAdapter(schemas.StoreBody))},
     "/api/v1/patterns/search": {"POST": Route(answer_search, TypeAdapter(schemas.SearchBody))},
     "/api/v1/patterns/apply": {"POST": Route(answer_apply, TypeAdapter(schemas.ApplyBody))},
-    "/api/v1/patterns/maintenance": {"POST": Route(answer_maintenance, TypeAdapter(schemas.MaintenanceBody))},
+    "/api/v1/patterns/maintenance": {
+        "POST": Route(answer_maintenance, TypeAdapter(schemas.MaintenanceBody), limit="train")
+    },
     "/health": {"GET": health("patterns", PROBES)},
 }

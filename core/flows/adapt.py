@@ -17,7 +17,7 @@ from core.flows.adaptation_lesson import Prepared, Trained, prepare, train_toget
 from core.flows.extract_patterns import extract_patterns
 from core.flows.services import Services
 from core.stores.protocols import Adaptation, StoredAdapter
-from core.telemetry import logger
+from core.telemetry import count, logger
 
 ATTEMPTS = 3  # of somebody whose save came second; each time somebody else's succeeded
 
@@ -80,6 +80,12 @@ def already_adapted(services: Services, user_id: str, stored: StoredAdapter | No
 
 def conclude(services: Services, prepared: Prepared, trained: Trained | None, now: float) -> Adapted:
     """Save what was learned, cold then hot, or record why not. Raises Conflict when somebody else saved first."""
+    done = _saved(services, prepared, trained, now)
+    count("sona.adaptations", verdict=done.verdict)
+    return done
+
+
+def _saved(services: Services, prepared: Prepared, trained: Trained | None, now: float) -> Adapted:
     user_id, stored = prepared.user_id, prepared.stored
     newest = stored.version if stored else 0
     entry = log_entry(prepared, trained, now)

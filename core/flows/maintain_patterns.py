@@ -8,13 +8,14 @@ next one goes on; two at once take turns, and the second finds nothing to do.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core.config import PatternSettings
 from core.errors import InvalidInput
 from core.flows.services import Services
 from core.patterns import maintain, segments
+from core.patterns.known import KnownPattern
 from core.patterns.maintain import Rules
 from core.patterns.store import BankView, Changes
 from core.snapshot.snapshot import Snapshot
@@ -44,8 +45,9 @@ def maintain_patterns(
     sizes: list[int] = []
 
     def counting(view: BankView) -> Changes:
-        sizes.append(len(view.patterns()))
-        return Changes()
+        found = described(view.patterns())
+        sizes.append(found["patterns"])
+        return Changes(report=found)
 
     with services.patterns.maintenance(kind, now, dry_run) as run:
         run.step("begin", counting)
@@ -61,6 +63,18 @@ def maintain_patterns(
         "patterns_after": sizes[-1],
         "steps": done,
         "seconds": round(time.perf_counter() - began, 2),
+    }
+
+
+def described(patterns: Sequence[KnownPattern]) -> dict[str, Any]:
+    """A bank in figures: how many patterns, of segments, ever used; mean confidence and quality, None without any."""
+    n = len(patterns)
+    return {
+        "patterns": n,
+        "of_segments": sum(bool(one.segment) for one in patterns),
+        "used": sum(one.usage_count > 0 for one in patterns),
+        "confidence": round(sum(one.confidence for one in patterns) / n, 4) if n else None,
+        "quality": round(sum(one.quality for one in patterns) / n, 4) if n else None,
     }
 
 

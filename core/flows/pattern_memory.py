@@ -14,6 +14,7 @@ from core.patterns.store import Patterns
 from core.snapshot.snapshot import Snapshot
 
 RETRY_S = 1.0  # after a failure
+ROOM = 2  # times the capacity may be held: between two runs of the maintenance, which prunes, the bank grows
 NAME = "patterns"  # in `degraded`
 
 
@@ -26,6 +27,7 @@ class PatternMemory:
     capacity: int
     version: int = 0
     _patterns: dict[str, KnownPattern] = field(default_factory=dict)
+    _left_out: int = 0
     _index: PatternIndex | None = None
     _laid_out_for: tuple[str, int] = ("", -1)
     _read_at: float = -np.inf
@@ -50,7 +52,7 @@ class PatternMemory:
 
     def known(self) -> int:
         """How many patterns the bank had when it was last read."""
-        return len(self._patterns)
+        return len(self._patterns) + self._left_out
 
     def beyond(self) -> bool:
         """Whether the bank has more than are laid out."""
@@ -66,15 +68,21 @@ class PatternMemory:
             self._read_at = now
         laid_out_for = (content_space(snapshot), self.version)
         if self._laid_out_for != laid_out_for:
-            chosen = sorted(self._patterns.values(), key=lambda one: (-one.boost, one.pattern_id))[: self.capacity]
-            self._index = lay_out(chosen, snapshot)
+            self._index = lay_out(self._strongest(), snapshot)
             self._laid_out_for = laid_out_for
 
     def _read(self) -> None:
         changes = self.store.changes(self.version)
         if changes.whole:
-            self._patterns = {}
+            self._patterns, self._left_out = {}, 0
         for name in changes.removed:
             self._patterns.pop(name, None)
         self._patterns.update((one.pattern_id, one) for one in changes.put)
         self.version = changes.version
+        if len(self._patterns) > ROOM * self.capacity:
+            self._left_out += len(self._patterns) - self.capacity
+            self._patterns = {one.pattern_id: one for one in self._strongest()}
+
+    def _strongest(self) -> list[KnownPattern]:
+        """At most `capacity`, those that lift most."""
+        return sorted(self._patterns.values(), key=lambda one: (-one.boost, one.pattern_id))[: self.capacity]

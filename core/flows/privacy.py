@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from core.flows.services import Services
-from core.stores.personal_data import Rows
+from core.stores.dead_letters import DeadLetter
+from core.stores.personal_data import Rows, quoted
+
+DEAD_LETTERS = "dead_letters"  # beside the tables, in what is handed out and what was deleted
 
 
 def export_user(services: Services, user_id: str) -> Mapping[str, Rows]:
@@ -13,7 +16,15 @@ def export_user(services: Services, user_id: str) -> Mapping[str, Rows]:
 
     Raises StoreUnavailable: half an answer would be a wrong one.
     """
-    return services.personal_data.export(user_id)
+    letters: Rows = []
+
+    def told(letter: DeadLetter) -> bool:
+        if about(letter, user_id):
+            letters.append({"message_id": letter.message_id, "data": letter.data.decode(errors="replace")})
+        return False
+
+    services.dead_letters.look(told)
+    return {**services.personal_data.export(user_id), DEAD_LETTERS: letters}
 
 
 def erase_user(services: Services, user_id: str) -> Mapping[str, int]:
@@ -25,4 +36,9 @@ def erase_user(services: Services, user_id: str) -> Mapping[str, int]:
     deleted = services.personal_data.erase(user_id)  # the truth first: from here on nothing can refill a copy
     services.observations.forget(user_id)
     services.states.erase_hot(user_id)
-    return deleted
+    return {**deleted, DEAD_LETTERS: services.dead_letters.look(lambda letter: about(letter, user_id))}
+
+
+def about(letter: DeadLetter, user_id: str) -> bool:
+    """Whether a message is one user's, or names the user."""
+    return letter.ordering_key == user_id or any(name in letter.data for name in quoted(user_id))

@@ -56,10 +56,15 @@ def rebuild(
     thresholds: Thresholds | None = None,
 ) -> UserState:
     """The state after the events of the log, or after those up to `upto_seq`; an unknown user's is empty. The fast tier
-    is learned anew in the space of `snapshot`."""
-    events = log.events(user_id)
-    chosen = (item for item in events if upto_seq is None or item.seq <= upto_seq)
-    return fold_each(UserState(user_id), chosen, snapshot, thresholds)
+    is learned anew in the space of `snapshot`.
+
+    Begins at the user's checkpoint where the oldest events are gone; `upto_seq` before it cannot be told any more and
+    gives the checkpoint. Raises CorruptData for a damaged one.
+    """
+    kept = log.checkpoint(user_id)
+    start = decode(user_id, kept.blob) if kept else UserState(user_id)
+    chosen = (item for item in log.events(user_id, start.seq) if upto_seq is None or item.seq <= upto_seq)
+    return fold_each(start, chosen, snapshot, thresholds)
 
 
 def fold_each(

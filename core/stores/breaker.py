@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from core.errors import StoreUnavailable
+from core.errors import Declined, StoreSilent, StoreUnavailable
+from core.stores.deadline import remaining_s
 from core.telemetry import logger
 
 T = TypeVar("T")
-THRESHOLD = 3  # failures in a row that open it
+THRESHOLD = 3  # failures in a row that open it; one that took the whole timeout does so alone
 REST_S = 0.5  # while open, everybody is refused at once; then one call tries, and the others go on being refused
+REST_PER_WAIT = 2.0  # a try that took long is repeated after so many times as long...
+LONGEST_REST_S = 2.0  # ...up to this: so soon at least is a store that came back found
 
 log = logger("breaker")
 
@@ -26,23 +29,34 @@ class Breaker:
         threshold: int = THRESHOLD,
         rest_s: float = REST_S,
         clock: Callable[[], float] = time.monotonic,
+        patient: bool = False,
     ) -> None:
+        """patient: calls may outlast the request that makes them, because what they fetch is kept for all others."""
         self._store, self._threshold, self._rest_s, self._clock = store, threshold, rest_s, clock
+        self._patient = patient
         self._lock = threading.Lock()
         self._failures = 0  # in a row
         self._open_until = float("-inf")
         self._trying = False
 
     def call(self, work: Callable[..., T], *arguments: Any, **named: Any) -> T:
-        """The result of `work`. Raises StoreUnavailable at once while open; what `work` raises otherwise.
+        """The result of `work`. Raises StoreUnavailable at once while open and when the request's time is up; what
+        `work` raises otherwise.
 
-        Only StoreUnavailable is a failure of the store: bad input, conflicts and the like are answers.
+        Only StoreUnavailable is a failure of the store, and not every one: bad input, conflicts and what it declined to
+        do are answers.
         """
+        if not self._patient and remaining_s() <= 0:
+            raise StoreUnavailable(self._store, "the time of the request is up")
         self._enter()
+        began = self._clock()
         try:
             result = work(*arguments, **named)
-        except StoreUnavailable:
-            self._failed()
+        except StoreUnavailable as error:
+            if isinstance(error, Declined):
+                self._answered()
+            else:
+                self._failed(isinstance(error, StoreSilent), self._clock() - began)
             raise
         except BaseException:
             self._answered()
@@ -60,13 +74,15 @@ class Breaker:
                 raise StoreUnavailable(self._store, "it has failed several times in a row")
             self._trying = True
 
-    def _failed(self) -> None:
+    def _failed(self, silent: bool, took_s: float) -> None:
         with self._lock:
-            self._failures += 1
+            was_open = self._failures >= self._threshold
+            self._failures = max(self._failures + 1, self._threshold if silent else 0)
             self._trying = False
             if self._failures >= self._threshold:
-                self._open_until = self._clock() + self._rest_s
-            opened = self._failures == self._threshold
+                rest_s = max(self._rest_s, min(REST_PER_WAIT * took_s, LONGEST_REST_S))
+                self._open_until = self._clock() + rest_s
+            opened = self._failures >= self._threshold and not was_open
         if opened:
             log.warning("opened", store=self._store)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config import StoreSettings
-from core.errors import Conflict, CorruptData, NotFound, StoreUnavailable
+from core.errors import Conflict, CorruptData, NotFound, StoreSilent, StoreUnavailable
 
 STORE = "bucket"  # the name in StoreUnavailable
 TIMEOUT_S = (3.0, 30.0)  # connect; silence while data flows
@@ -25,7 +25,7 @@ def _translated(name: str) -> Iterator[None]:
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
     from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
-    from requests import RequestException
+    from requests import RequestException, Timeout
 
     try:
         yield
@@ -37,7 +37,8 @@ def _translated(name: str) -> Iterator[None]:
         raise CorruptData(f"{name} arrived with another checksum") from error
     except (exceptions.GoogleAPIError, GoogleAuthError, InvalidResponse, RequestException) as error:
         cause = getattr(error, "cause", None) or error  # of a RetryError: what the last attempt met
-        raise StoreUnavailable(STORE, type(cause).__name__) from error
+        silent = isinstance(cause, (Timeout, exceptions.DeadlineExceeded))
+        raise (StoreSilent if silent else StoreUnavailable)(STORE, type(cause).__name__) from error
 
 
 class GcsBucket:

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from core.config import StoreSettings
-from core.errors import InvalidInput, StoreUnavailable
+from core.errors import Declined, InvalidInput, StoreSilent, StoreUnavailable
 
 STORE = "broker"  # the name in StoreUnavailable
 MAX_OUTSTANDING = 1000  # best-effort messages kept in memory; more are dropped and counted
@@ -26,7 +26,7 @@ BATCH = 100  # best-effort messages per request; Pub/Sub allows 1000 messages an
 # Best-effort messages gather for so long, or until so many wait: a call of its own per answer would cost as much as
 # the answer. Nothing runs in the background, so what waits goes out with a later message, or with `flush`.
 GATHER_S = 0.25
-GATHER = 16
+GATHER = 64
 
 # gRPC waits up to two minutes before it tries a lost server again; a broker that came back must be found at once.
 CHANNEL_OPTIONS = (
@@ -57,16 +57,28 @@ def _secure_channel(host: str, **arguments: Any) -> Any:
 @contextmanager
 def translated() -> Iterator[None]:
     """Google's errors as SONA errors."""
-    from google.api_core.exceptions import GoogleAPIError, InvalidArgument
+    from google.api_core.exceptions import (
+        DeadlineExceeded,
+        GoogleAPIError,
+        InvalidArgument,
+        NotFound,
+        PermissionDenied,
+        ResourceExhausted,
+        RetryError,
+    )
     from google.auth.exceptions import GoogleAuthError
 
     try:
         yield
     except InvalidArgument as error:
         raise InvalidInput(f"the broker refuses this message: {error.message}") from error
-    except (GoogleAPIError, GoogleAuthError) as error:
+    except (NotFound, PermissionDenied, ResourceExhausted) as error:  # of one topic; the others may do
+        raise Declined(STORE, type(error).__name__) from error
+    except (DeadlineExceeded, RetryError) as error:
         cause = getattr(error, "cause", None) or error  # of a RetryError: what the last attempt met
-        raise StoreUnavailable(STORE, type(cause).__name__) from error
+        raise StoreSilent(STORE, type(cause).__name__) from error
+    except (GoogleAPIError, GoogleAuthError) as error:
+        raise StoreUnavailable(STORE, type(error).__name__) from error
 
 
 class PubsubPublisher:

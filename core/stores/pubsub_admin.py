@@ -34,13 +34,14 @@ def ensure_push_subscription(
     dead_letter_topic: str = "",
     name: str = "",
     ack_deadline_s: int = 60,
-    max_attempts: int = 5,
-    min_backoff_s: float = 1.0,
-    max_backoff_s: float = 30.0,
+    max_attempts: int = 100,
+    min_backoff_s: float = 0.5,
+    max_backoff_s: float = 10.0,
 ) -> str:
-    """Create the ordered push subscription of a topic, or point the existing one to `push_endpoint`; returns its name.
+    """Create the ordered push subscription of a topic, or give the existing one these policies; returns its name.
 
-    Messages that failed `max_attempts` times go to the dead letter topic, if one is given.
+    Messages that failed `max_attempts` times go to the dead letter topic, if one is given: by default after a quarter
+    of an hour. What can never be applied is not among them, because ingest keeps it apart.
     """
     from google.api_core.exceptions import AlreadyExists
     from google.pubsub_v1 import DeadLetterPolicy, PushConfig, SubscriberClient, Subscription
@@ -68,10 +69,26 @@ def ensure_push_subscription(
         try:
             subscriber.create_subscription(wanted, timeout=TIMEOUT_S, retry=None)
         except AlreadyExists:
-            subscriber.modify_push_config(
-                subscription=path, push_config=wanted.push_config, timeout=TIMEOUT_S, retry=None
-            )
+            changed = {"paths": ["push_config", "retry_policy", "dead_letter_policy"]}
+            wish = {"subscription": wanted, "update_mask": changed}
+            subscriber.update_subscription(request=wish, timeout=TIMEOUT_S, retry=None)
     return path
+
+
+def ensure_pull_subscription(stores: StoreSettings, topic: str, name: str, ack_deadline_s: int = 60) -> None:
+    """Create a subscription that keeps what comes to the topic until somebody takes it, unless it exists."""
+    from google.api_core.exceptions import AlreadyExists
+    from google.pubsub_v1 import SubscriberClient, Subscription
+    from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+    _probe(stores)
+    with translated(), SubscriberClient(transport=SubscriberGrpcTransport(**channel_arguments(stores))) as subscriber:
+        path: str = subscriber.subscription_path(stores.project, name)
+        wanted = Subscription(name=path, topic=_topic_path(stores, topic), ack_deadline_seconds=ack_deadline_s)
+        try:
+            subscriber.create_subscription(wanted, timeout=TIMEOUT_S, retry=None)
+        except AlreadyExists:
+            return
 
 
 def _probe(stores: StoreSettings) -> None:

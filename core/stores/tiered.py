@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from core.errors import CorruptData, StoreUnavailable
 from core.stores.protocols import NO_ADAPTER, Adapters, EventLog, HotStates, StoredAdapter, StoredState
-from core.telemetry import logger
+from core.telemetry import count, logger
 
 REFRESH_EVERY_S = 2.0  # how often one instance asks the cold store for marks
 REFRESH_AT_ONCE = 100  # copies rewritten by one call, which rides on a request
@@ -48,6 +48,7 @@ class TieredStates:
         except StoreUnavailable as error:
             self._count(error)
             state, degraded = None, (error.store,)
+        _count_read("states", state)
         if state is not None:
             return state, ()
         return self._cold_state(user_id, degraded)
@@ -59,6 +60,8 @@ class TieredStates:
         than not at all. Raises StoreUnavailable when the state is needed from there.
         """
         state, adapter, degraded = self._hot_copies(user_id)
+        _count_read("states", state)
+        _count_read("adapters", adapter)
         if state is None:
             state, degraded = self._cold_state(user_id, degraded)
         if adapter is None:
@@ -174,3 +177,7 @@ class TieredStates:
         if error.store == "hot_store":
             self.hot_failures += 1
         log.warning("store did not answer", store=error.store, reason=str(error), hot_failures=self.hot_failures)
+
+
+def _count_read(cache: str, copy: object | None) -> None:
+    count("sona.cache", cache=cache, outcome="miss" if copy is None else "hit")

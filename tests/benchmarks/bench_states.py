@@ -15,11 +15,12 @@ import redis
 from core.adaptation.codec import UserAdapter, decode, encode
 from core.adaptation.lora import Lora, delta, fresh
 from core.candidates.viewer import WINDOW
-from core.flows.recommend import load_viewer
+from core.flows.viewers import load_viewer
 from core.numeric.vectors import unit
 from core.ranking.query import Query
 from core.stores.protocols import StoredAdapter
-from core.stores.valkey import ValkeyHotStates, client
+from core.stores.pseudonyms import pseudonyms
+from core.stores.valkey import UserKeys, ValkeyHotStates, client, keys_of
 from tests.benchmarks.measure import Row, row
 from tests.benchmarks.world import World
 
@@ -49,21 +50,26 @@ def run(world: World, quick: bool, progress: Callable[[str], None]) -> list[Row]
     return times(world, users, count, valkey) + sizes(world, users, valkey, adapters) + adapting(adapters, count)
 
 
-def state_key(user: str) -> str:
-    return f"user:{{{user}}}:state"
+def keys_in(world: World) -> Callable[[str], UserKeys]:
+    """Where the hot store of a world has a user's copies."""
+    names = pseudonyms(world.services.settings.privacy.keys)
+    return lambda user: keys_of(user, names)
 
 
 def times(world: World, users: list[str], count: int, valkey: redis.Redis) -> list[Row]:
     states, services = world.services.states, world.services
+    keys = keys_in(world)
     states.load(users[0])
     each(states.load, users, len(users))  # every copy is hot from here on
     some, few = users[:200], max(count // 4, 200)
 
     def lose(user: str) -> None:
-        valkey.delete(state_key(user), f"user:{{{user}}}:lora_adapter")
+        valkey.delete(keys(user).state, keys(user).adapter)
 
     rows = [
-        row("bare GET of a state", each(lambda user: valkey.get(state_key(user)), users, count), "ms"),
+        row(
+            "bare GET of a state", each(lambda key: valkey.get(key), [keys(user).state for user in users], count), "ms"
+        ),
         row("load a state, hot", each(states.load, users, count), "ms"),
         row("load a state, hot, decoded", each(lambda user: load_viewer(services, Query(user)), users, count), "ms"),
         row("load state + adapter, hot", each(states.load_with_adapter, some, count), "ms", 1.0),
@@ -87,15 +93,16 @@ def make_adapters(users: list[str]) -> dict[str, bytes]:
 def put_adapters(world: World, adapters: dict[str, bytes]) -> None:
     """Straight into the hot store, where requests look first."""
     stores = world.services.settings.stores
-    hot = ValkeyHotStates(client(stores), stores.state_ttl_s)
+    hot = ValkeyHotStates(client(stores), stores.state_ttl_s, pseudonyms(world.services.settings.privacy.keys))
     for user, blob in adapters.items():
         hot.put_adapter(user, StoredAdapter(blob, 1, 0, "benchmark", time.time()))
 
 
 def sizes(world: World, users: list[str], valkey: redis.Redis, adapters: dict[str, bytes]) -> list[Row]:
     """Bytes of the values, and what Valkey takes for them with key and overhead."""
-    values = [len(valkey.get(state_key(user)) or b"") for user in users]
-    taken = [int(valkey.memory_usage(state_key(user)) or 0) for user in users]
+    keys = keys_in(world)
+    values = [len(valkey.get(keys(user).state) or b"") for user in users]
+    taken = [int(valkey.memory_usage(keys(user).state) or 0) for user in users]
     blobs = [len(blob) for blob in adapters.values()]
     per_user = float(np.median(taken)) + float(np.median(blobs))
     entries = f"{WINDOW} titles of history are used"

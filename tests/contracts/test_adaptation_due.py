@@ -10,8 +10,9 @@ from core.errors import Conflict, CorruptData, InvalidInput
 from core.interaction import Interaction, InteractionType
 from core.stores.postgres.adapters import PostgresAdapters
 from core.stores.postgres.connect import ConnectionPool
-from core.stores.postgres.event_log import PostgresEventLog, user_hash
+from core.stores.postgres.event_log import PostgresEventLog
 from core.stores.protocols import Adaptation, Appended, SequencedEvent, StoredAdapter, StoredState
+from core.stores.pseudonyms import user_hash
 
 NOW = 1.7e9
 

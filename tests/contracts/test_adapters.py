@@ -14,8 +14,8 @@ from core.errors import Conflict, InvalidInput, StoreUnavailable
 from core.local.postgres_server import PostgresServer
 from core.stores.postgres.adapters import KEPT_VERSIONS, PostgresAdapters
 from core.stores.postgres.connect import ConnectionPool
-from core.stores.postgres.event_log import user_hash
 from core.stores.protocols import Adaptation, StoredAdapter
+from core.stores.pseudonyms import user_hash
 
 NOW = 1.7e9 + 0.25
 

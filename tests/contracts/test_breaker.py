@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from core.errors import InvalidInput, StoreUnavailable
+from core.errors import Declined, InvalidInput, StoreSilent, StoreUnavailable
 from core.stores.breaker import Breaker, Guarded
 
 
@@ -84,6 +84,36 @@ def test_what_passes_is_never_refused(store: Store) -> None:
     fail(passing, 3)
     assert store.asked == 3
     assert passing.asked == 3
+
+
+def test_one_silence_is_enough_and_a_slow_try_is_repeated_less_often(now: list[float]) -> None:
+    class Frozen(Store):
+        def read(self, value: int = 1) -> int:
+            self.asked += 1
+            now[0] += 0.8  # its timeout
+            raise StoreSilent("store")
+
+    frozen = Frozen()
+    guarded = Guarded(frozen, Breaker("store", threshold=3, rest_s=0.5, clock=lambda: now[0]))
+    fail(guarded, 5)
+    assert frozen.asked == 1
+    now[0] += 1.5  # twice as long as it took are 1.6 s
+    fail(guarded, 5)
+    assert frozen.asked == 1
+    now[0] += 0.2
+    fail(guarded, 5)
+    assert frozen.asked == 2
+
+
+def test_what_it_declines_to_do_for_one_is_no_reason_to_leave_it_alone(now: list[float]) -> None:
+    class Held(Store):
+        def read(self, value: int = 1) -> int:
+            self.asked += 1
+            raise Declined("store", "a row is held")
+
+    held = Held()
+    fail(Guarded(held, Breaker("store", threshold=3, clock=lambda: now[0])), 9)
+    assert held.asked == 9
 
 
 def test_a_frozen_store_costs_three_timeouts_and_no_more() -> None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from core.errors import CorruptData, InvalidInput
 from core.interaction import Event, Interaction, InteractionType, Onboarding, signal_strength
 from core.stores.postgres.connect import ConnectionPool
-from core.stores.postgres.event_log import PAGE, PostgresEventLog, user_hash
+from core.stores.postgres.event_log import PAGE, PostgresEventLog
 from core.stores.protocols import SequencedEvent, StoredState
+from core.stores.pseudonyms import user_hash
 
 HOSTILE = ["'; DROP TABLE interactions; --", "%s %(user)s %", '"\\\\', "$1", "{a}", "ü 漢 🎬", " ", "NULL", "a" * 500]
 

@@ -11,7 +11,7 @@ import redis
 from core.config import StoreSettings
 from core.errors import CorruptData, InvalidInput
 from core.stores.protocols import NO_ADAPTER, StoredAdapter, StoredState
-from core.stores.valkey import ABSENCE_TTL_S, ValkeyHotStates, client
+from core.stores.valkey import ABSENCE_TTL_S, ValkeyHotStates, client, keys_of
 
 TTL_S = 4 * ABSENCE_TTL_S
 
@@ -37,7 +37,7 @@ def adapter(version: int, blob: bytes = b"weights") -> StoredAdapter:
 
 
 def key_of(user: str) -> str:
-    return f"user:{{{user}}}:lora_adapter"
+    return keys_of(user).adapter
 
 
 def test_each_copy_is_read_whether_or_not_the_other_is_there(states: ValkeyHotStates, user: str) -> None:
@@ -100,7 +100,7 @@ def test_versions_written_by_many_threads_only_grow(states: ValkeyHotStates, use
 def test_both_copies_live_longer_when_they_are_read(states: ValkeyHotStates, valkey: redis.Redis, user: str) -> None:
     states.put(user, state(1))
     states.put_adapter(user, adapter(1))
-    keys = (f"user:{{{user}}}:state", key_of(user))
+    keys = (keys_of(user).state, key_of(user))
     for key in keys:
         valkey.expire(key, 5)
     states.get_with_adapter(user)

@@ -13,7 +13,7 @@ from core.config import StoreSettings
 from core.errors import ConfigurationError, CorruptData, InvalidInput, StoreUnavailable
 from core.local.valkey_server import ValkeyServer
 from core.stores.protocols import NO_ADAPTER, StoredAdapter, StoredState
-from core.stores.valkey import ValkeyHotStates, client
+from core.stores.valkey import ValkeyHotStates, client, keys_of
 
 TTL_S = 1000
 
@@ -130,7 +130,7 @@ def test_every_key_ends_and_a_copy_lives_longer_when_it_is_used(
 def test_what_is_no_state_is_corrupt_and_is_overwritten(
     states: ValkeyHotStates, valkey: redis.Redis, user: str
 ) -> None:
-    valkey.set(f"user:{{{user}}}:state", b"\xff" * 15, ex=TTL_S)
+    valkey.set(keys_of(user).state, b"\xff" * 15, ex=TTL_S)
     with pytest.raises(CorruptData):
         states.get(user)
     states.put(user, state(1))

@@ -206,7 +206,7 @@ def test_making_sure_of_topic_and_subscription_twice_moves_the_push_endpoint(
     found = subscriber.get_subscription(subscription=path, timeout=5)
     assert found.push_config.push_endpoint == "http://127.0.0.1:2/push"
     assert found.enable_message_ordering
-    assert found.dead_letter_policy.max_delivery_attempts == 5
+    assert found.dead_letter_policy.max_delivery_attempts == 100
 
 
 def test_without_a_broker_setting_up_fails_at_once() -> None:

@@ -16,7 +16,7 @@ from core.stores.postgres.connect import ConnectionPool
 from core.stores.postgres.event_log import PostgresEventLog
 from core.stores.protocols import NO_ADAPTER, Adaptation, StoredAdapter, StoredState
 from core.stores.tiered import REFRESH_EVERY_S, TieredStates
-from core.stores.valkey import ValkeyHotStates, client
+from core.stores.valkey import ValkeyHotStates, client, keys_of
 
 NOW = 1.7e9
 
@@ -143,7 +143,7 @@ def test_whatever_the_hot_store_lost_comes_from_the_cold_one_and_is_kept(
 ) -> None:
     state, saved = watch(cold, user), adapt(adapters, user, 1)
     states.load_with_adapter(user)
-    valkey.delete(*valkey.keys(f"user:{{{user}}}:{missing}"))
+    valkey.delete(*valkey.keys(f"user:{{{keys_of(user).tag}}}:{missing}"))
     assert states.load_with_adapter(user) == (state, small(saved), ())
     assert hot.get_with_adapter(user) == (state, small(saved))
 
@@ -157,7 +157,7 @@ def test_a_corrupt_hot_adapter_is_replaced_whatever_version_it_claims(
     user: str,
 ) -> None:
     state, saved = watch(cold, user), adapt(adapters, user, 1)
-    valkey.set(f"user:{{{user}}}:lora_adapter", b"\x0f" + b"\xff" * 19, ex=100)
+    valkey.set(keys_of(user).adapter, b"\x0f" + b"\xff" * 19, ex=100)
     assert states.load_with_adapter(user) == (state, small(saved), ())
     assert hot.get_with_adapter(user) == (state, small(saved))
 

@@ -15,7 +15,7 @@ from core.stores.postgres.connect import ConnectionPool
 from core.stores.postgres.event_log import PostgresEventLog
 from core.stores.protocols import StoredState
 from core.stores.tiered import REFRESH_EVERY_S, TieredStates
-from core.stores.valkey import ValkeyHotStates, client
+from core.stores.valkey import ValkeyHotStates, client, keys_of
 
 NOW = 1.7e9
 
@@ -81,7 +81,7 @@ def test_a_corrupt_hot_copy_is_replaced_by_the_truth(
     states: TieredStates, hot: ValkeyHotStates, cold: PostgresEventLog, valkey: redis.Redis, user: str
 ) -> None:
     state = watch(cold, user, "a")
-    valkey.set(f"user:{{{user}}}:state", b"short", ex=100)
+    valkey.set(keys_of(user).state, b"short", ex=100)
     assert states.load(user) == (state, ())
     assert hot.get(user) == state
 

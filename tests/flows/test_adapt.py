@@ -478,7 +478,7 @@ def test_without_the_cold_store_the_message_must_come_again(services: Services, 
 
 
 def test_an_erased_users_adaptation_creates_nothing(services: Services, user: str, sql: ConnectionPool) -> None:
-    from core.stores.postgres.event_log import user_hash
+    from core.stores.pseudonyms import user_hash
 
     append(services.log, user, likes(user, DRAMAS[:25]))
     sql.run(lambda c: c.execute("INSERT INTO erasures (user_hash) VALUES (%s)", (user_hash(user),)))

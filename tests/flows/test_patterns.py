@@ -148,7 +148,7 @@ def test_two_clicks_and_a_refused_evening_are_no_pattern(bank: Services) -> None
 
 
 def test_an_erased_user_leaves_no_session(bank: Services, sql: ConnectionPool) -> None:
-    from core.stores.postgres.event_log import user_hash
+    from core.stores.pseudonyms import user_hash
 
     append(bank.log, "gone", [*evening("gone", DRAMAS[:4], BEGAN), *evening("gone", DRAMAS[4:8], BEGAN + DAY_S)])
     sql.run(lambda c: c.execute("INSERT INTO erasures (user_hash) VALUES (%s)", (user_hash("gone"),)))
@@ -179,6 +179,17 @@ def test_a_dry_run_says_what_would_happen_and_leaves_only_its_report(bank: Servi
         ("weekly", False, "finished"),
         ("weekly", True, "finished"),
     ]
+
+
+def test_a_run_keeps_how_large_and_how_good_the_bank_was(bank: Services) -> None:
+    two_evenings(bank)
+    maintain_patterns(bank, "daily", NOW)
+    [run] = bank.patterns.runs(1)
+    after = stored(bank)
+    assert run.steps["begin"]["patterns"] == 30
+    assert run.steps["end"]["patterns"] == len(after) < 30
+    assert run.steps["end"]["confidence"] == pytest.approx(np.mean([one.confidence for one in after]), abs=1e-4)
+    assert run.steps["end"]["quality"] == pytest.approx(np.mean([one.quality for one in after]), abs=1e-4)
 
 
 def test_two_runs_at_once_leave_the_bank_of_one(bank: Services, sql: ConnectionPool) -> None:

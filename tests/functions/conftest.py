@@ -70,12 +70,19 @@ def audience(now: float) -> list[Event]:
 
 
 @pytest.fixture(scope="module")
+def catalogue() -> tuple[Title, ...]:
+    """What is published; a module may have its own."""
+    return TITLES
+
+
+@pytest.fixture(scope="module")
 def deployment(
     postgres_dsn: str,
     valkey_url: str,
     gcs_endpoint: str,
     pubsub_endpoint: str,
     tmp_path_factory: pytest.TempPathFactory,
+    catalogue: tuple[Title, ...],
 ) -> Iterator[Services]:
     """The instance's services, with the environment that the functions read and an active snapshot."""
     home = tmp_path_factory.mktemp("deployment")
@@ -92,22 +99,23 @@ def deployment(
             "STORES_SNAPSHOTS_BUCKET": f"snapshots-{run}",
             "STORES_INTERACTIONS_TOPIC": f"interactions-{run}",
             "AUTH_LOCAL_SECRET_FILE": str(home / "secret"),
+            "PRIVACY_KEYS": f"{SECRET}, an older key that is still known to everybody",
         }.items():
             environment.setenv(f"SONA_{name}", value)
         settings.cache_clear()
         wiring.services.cache_clear()
         stores = settings().stores
         ensure_topic(stores, stores.interactions_topic)
-        publish_snapshot(stores, home)
+        publish_snapshot(stores, home, catalogue)
         yield wiring.services()
     settings.cache_clear()
     wiring.services.cache_clear()
 
 
-def publish_snapshot(stores: StoreSettings, home: Path) -> None:
+def publish_snapshot(stores: StoreSettings, home: Path, catalogue: tuple[Title, ...] = TITLES) -> None:
     ensure_bucket(stores)
     bucket, now = GcsBucket(stores), time.time()
-    folder = build(TITLES, collect_interactions(audience(now)), now, home / "snapshots")
+    folder = build(catalogue, collect_interactions(audience(now)), now, home / "snapshots")
     activate(bucket, publish(folder, bucket))
 
 

@@ -1,6 +1,7 @@
 """A user's data handed out and gone: every store is searched for the id, and nothing late brings it back."""
 
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,13 +12,19 @@ import pytest
 from function_client import Function, envelope
 
 from core.adaptation.codec import UserAdapter, encode
+from core.errors import ConfigurationError
 from core.experiments.experiment import Experiment, Variant
 from core.experiments.store import Conversion, Exposure
+from core.flows.ingest import append
 from core.flows.services import Services
+from core.interaction import Interaction, InteractionType
 from core.stores.postgres.connect import ConnectionPool
-from core.stores.postgres.personal_data import TABLES
+from core.stores.postgres.event_log import PostgresEventLog
+from core.stores.postgres.locks import among_writers
+from core.stores.postgres.personal_data import TABLES, PostgresPersonalData
 from core.stores.protocols import Adaptation, StoredAdapter
-from core.stores.valkey import client
+from core.stores.pseudonyms import pseudonyms
+from core.stores.valkey import client, keys_of
 
 EXPORT, ERASE = "/api/v1/profile/export", "/api/v1/profile/erase"
 RECOMMENDATIONS = "/api/v1/recommendations"
@@ -76,6 +83,8 @@ def leave_patterns(sql: ConnectionPool, user: str) -> None:
     """
     sql.run(lambda c: c.execute(session, (f"session-{user[-8:]}", user)))
     sql.run(lambda c: c.execute("INSERT INTO pattern_members VALUES (%s, 'segment')", (user,)))
+    checkpoint = "INSERT INTO checkpoints (user_id, seq, state, made_at) VALUES (%s, 1, '', now())"
+    sql.run(lambda c: c.execute(checkpoint, (user,)))
 
 
 def test_every_table_about_users_is_known_to_the_erasure(sql: ConnectionPool) -> None:
@@ -87,10 +96,11 @@ def test_an_export_holds_every_table_and_nobody_elses_rows(
 ) -> None:
     leave_patterns(sql, everywhere)
     exported = profiles.ask(EXPORT, {}, everywhere)
-    assert set(exported["data"]) == set(TABLES)
-    for table, rows in exported["data"].items():
-        assert rows, table
-        assert {row["user_id"] for row in rows} == {everywhere}
+    assert set(exported["data"]) == {*TABLES, "rejected_events", "dead_letters"}
+    for table in TABLES:
+        assert exported["data"][table], table
+        assert {row["user_id"] for row in exported["data"][table]} == {everywhere}
+    assert [everywhere.encode().hex() in row["payload"] for row in exported["data"]["rejected_events"]] == [True]
     shown = {row["payload"]["content_id"] for row in exported["data"]["interactions"]}
     assert {"title-01", "title-02"} <= shown
 
@@ -101,12 +111,14 @@ def test_after_the_erasure_no_store_holds_the_id(
     leave_patterns(sql, everywhere)
     valkey = client(deployment.settings.stores)
     assert set(tables_with(sql, everywhere)) >= {*TABLES, "rejected_events"}  # the search finds what is there
-    assert len(keys_with(valkey, everywhere)) == 2
+    names = keys_of(everywhere, pseudonyms(deployment.settings.privacy.keys))
+    assert len(keys_with(valkey, names.tag)) == 2
     answer = profiles.ask(ERASE, {}, everywhere)
-    assert all(answer["deleted"].values()), answer
+    assert all(answer["deleted"][table] for table in (*TABLES, "rejected_events")), answer
     assert tables_with(sql, everywhere) == []
-    assert keys_with(valkey, everywhere) == [f"user:{{{everywhere}}}:erased".encode()]  # until a copy would have ended
-    assert valkey.ttl(f"user:{{{everywhere}}}:erased") > 0
+    assert keys_with(valkey, everywhere) == []
+    assert keys_with(valkey, names.tag) == [names.tombstone.encode()]  # until a copy would have ended
+    assert valkey.ttl(names.tombstone) > 0
     stored = [deployment.bucket.read(name)[0] for name in deployment.bucket.list("")]
     assert stored
     assert not any(everywhere.encode() in content for content in stored)
@@ -133,7 +145,8 @@ def test_what_comes_late_does_not_bring_the_user_back(
     deployment.states.save_hot_adapter(everywhere, adapter)
     assert len(recommend.ask(RECOMMENDATIONS, {"limit": 3}, everywhere)["recommendations"]) == 3
     assert tables_with(sql, everywhere) == []
-    assert len(keys_with(client(deployment.settings.stores), everywhere)) == 1
+    tag = keys_of(everywhere, pseudonyms(deployment.settings.privacy.keys)).tag
+    assert len(keys_with(client(deployment.settings.stores), tag)) == 1
 
 
 def test_erasing_again_or_somebody_unknown_is_no_error_and_touches_nobody_else(
@@ -150,3 +163,46 @@ def test_one_erases_oneself_and_a_service_whomever_it_is_told(profiles: Function
     assert profiles.post(ERASE, {"user_id": "bob"}, user).status_code == 403
     assert profiles.post(EXPORT, {"user_id": "bob"}, user).status_code == 403
     assert profiles.post(ERASE, {"user_id": user}, "support", ("service",)).status_code == 200
+
+
+def test_a_tombstone_outlives_its_key_while_the_old_one_is_known(
+    deployment: Services, sql: ConnectionPool, user: str, push: Callable[..., Any]
+) -> None:
+    in_use, older = deployment.settings.privacy.keys.split(",")
+    event = Interaction("late", user, "title-01", InteractionType.LIKE, time.time())
+    for keys in (older, f"{in_use},{older}", f"{'a new key for another year':x<32},{in_use},{older}"):
+        log = PostgresEventLog(sql, pseudonyms(keys))
+        if keys == older:
+            PostgresPersonalData(sql, pseudonyms(keys)).erase(user)
+        assert append(log, user, [event]).state is None
+    assert append(PostgresEventLog(sql, pseudonyms(in_use)), user, [event]).state is not None, "the old key is needed"
+
+
+def test_nobody_is_erased_without_a_key_and_a_short_one_is_refused(sql: ConnectionPool, user: str) -> None:
+    with pytest.raises(ConfigurationError, match="SONA_PRIVACY_KEYS"):
+        PostgresPersonalData(sql, pseudonyms("")).erase(user)
+    with pytest.raises(ConfigurationError, match="32 bytes"):
+        pseudonyms("short, and another one")
+
+
+def test_writers_that_began_before_the_erasure_are_waited_for(
+    deployment: Services, sql: ConnectionPool, user: str
+) -> None:
+    """What an erasure cannot see yet would otherwise be committed behind its back."""
+    erased = threading.Event()
+
+    def erase() -> None:
+        deployment.personal_data.erase(user)
+        erased.set()
+
+    insert = "INSERT INTO pattern_members VALUES (%s, 'segment')"
+    with sql.unlimited() as connection:
+        with connection.transaction():
+            among_writers(connection, [user])
+            connection.execute(insert, (user,))
+            eraser = threading.Thread(target=erase)
+            eraser.start()
+            assert not erased.wait(0.3)
+        eraser.join(10)
+    assert erased.is_set()
+    assert tables_with(sql, user) == []

@@ -13,7 +13,8 @@ from function_client import SECRET, Function, envelope
 from core.api.openapi import document
 from core.flows.services import Services
 from core.stores.postgres.connect import ConnectionPool
-from core.stores.valkey import client
+from core.stores.pseudonyms import pseudonyms
+from core.stores.valkey import client, keys_of
 
 POSTS = sorted(
     (operation["post"]["tags"][0], path) for path, operation in document()["paths"].items() if "post" in operation
@@ -138,7 +139,7 @@ def test_logs_name_neither_users_nor_their_data(
 ) -> None:
     push(user, {"content_id": "title-07", "type": "watch_complete"}, {"type": "?", "user_id": user})
     valkey = client(deployment.settings.stores)
-    valkey.set(f"user:{{{user}}}:state", b"rubbish")
+    valkey.set(keys_of(user, pseudonyms(deployment.settings.privacy.keys)).state, b"rubbish")
     recommend.ask("/api/v1/recommendations", {}, user)
     assert user not in capsys.readouterr().out
 
@@ -150,7 +151,9 @@ def test_a_corrupted_copy_is_replaced_or_left_out_and_never_obeyed(
 ) -> None:
     push(user, {"content_id": "title-07", "type": "watch_complete"})
     expected = recommend.ask("/api/v1/recommendations", {"limit": 10}, user)["recommendations"]
-    client(deployment.settings.stores).set(f"user:{{{user}}}:{key}", blob)
+    name = f"user:{{{keys_of(user, pseudonyms(deployment.settings.privacy.keys)).tag}}}:{key}"
+    assert client(deployment.settings.stores).exists(name)
+    client(deployment.settings.stores).set(name, blob)
     answer = recommend.ask("/api/v1/recommendations", {"limit": 10}, user)
     if set(answer["degraded"]) <= {"adapter", "lora_boost"}:
         assert answer["recommendations"] == expected

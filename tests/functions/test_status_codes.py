@@ -16,6 +16,7 @@ from core.config import StoreSettings
 from core.flows.services import Services
 from core.stores.gcs import ensure_bucket
 from core.stores.postgres.connect import ConnectionPool
+from core.stores.pseudonyms import pseudonyms
 from core.stores.valkey import ValkeyHotStates, client
 from core.wiring import services_for
 
@@ -224,7 +225,8 @@ def test_a_corrupt_state_is_a_cold_start_that_says_so_until_the_next_event(
 ) -> None:
     push(user, {"content_id": "title-07", "type": "watch_complete"})
     sql.run(lambda c: c.execute("UPDATE user_states SET state = 'rubbish' WHERE user_id = %s", (user,)))
-    ValkeyHotStates(client(deployment.settings.stores), 60).delete(user)
+    names = pseudonyms(deployment.settings.privacy.keys)
+    ValkeyHotStates(client(deployment.settings.stores), 60, names).delete(user)
     answer = recommend.ask(RECOMMENDATIONS, {"limit": 5}, user)
     assert len(answer["recommendations"]) == 5
     assert answer["degraded"] == ["user_state"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 
 from core.errors import Conflict, InvalidInput
 from core.stores.postgres.connect import Connection, ConnectionPool
-from core.stores.postgres.event_log import CREATE_STATE, DO_NOT_WAIT, DROP_CREATED, user_hash
+from core.stores.postgres.event_log import CREATE_STATE, DO_NOT_WAIT, DROP_CREATED
 from core.stores.protocols import Adaptation, StoredAdapter
+from core.stores.pseudonyms import UNKEYED, Pseudonyms
 
 KEPT_VERSIONS = 5  # per user, the newest included
 
@@ -18,7 +20,7 @@ _LOCK = "SELECT FROM user_states WHERE user_id = %s FOR NO KEY UPDATE"
 # A statement of its own after the lock, so that its snapshot has what the previous holder wrote.
 _FOUND = """
 SELECT coalesce((SELECT max(version) FROM user_lora_adapters WHERE user_id = %s), 0),
-       EXISTS (SELECT FROM erasures WHERE user_hash = %s)
+       EXISTS (SELECT FROM erasures WHERE user_hash = ANY(%s))
 """
 _INSERT = """
 INSERT INTO user_lora_adapters (user_id, version, generation, adapter_blob, folded_upto_seq, created_at, updated_at)
@@ -60,8 +62,9 @@ class PostgresAdapters:
     A user who only has an adapter is locked too, by a state row that exists within the transaction alone.
     """
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: ConnectionPool, pseudonyms: Pseudonyms = UNKEYED) -> None:
         self._pool = pool
+        self._pseudonyms = pseudonyms
 
     def load(self, user_id: str) -> StoredAdapter | None:
         found = self._newest_first(user_id, 1)
@@ -74,10 +77,14 @@ class PostgresAdapters:
         """See Adapters. A save whose commit was not heard of may be tried again and then is a Conflict with itself."""
         if entry.user_id != user_id:
             raise InvalidInput("the entry is about another user than the adapter")
-        return self._pool.run(lambda connection: _save(connection, adapter, entry))
+        return self._save(adapter, entry)
 
     def record(self, entry: Adaptation) -> bool:
-        return self._pool.run(lambda connection: _save(connection, None, entry))
+        return self._save(None, entry)
+
+    def _save(self, adapter: StoredAdapter | None, entry: Adaptation) -> bool:
+        tombstones = self._pseudonyms.all_of(entry.user_id)
+        return self._pool.run(lambda connection: _save(connection, adapter, entry, tombstones))
 
     def adaptations(self, user_id: str, limit: int) -> list[Adaptation]:
         rows = self._pool.run(lambda c: c.execute(_ADAPTATIONS, (user_id, limit), prepare=True).fetchall())
@@ -99,18 +106,21 @@ class PostgresAdapters:
 
     def _newest_first(self, user_id: str, limit: int) -> list[StoredAdapter]:
         arguments = (user_id, limit)
-        rows = self._pool.run(lambda c: c.execute(_VERSIONS, arguments, prepare=True, binary=True).fetchall())
+        query = (_VERSIONS, arguments)
+        rows = self._pool.run(lambda c: c.execute(*query, prepare=True, binary=True).fetchall(), prompt=True)
         return [StoredAdapter(*row) for row in rows]
 
 
-def _save(connection: Connection, adapter: StoredAdapter | None, entry: Adaptation) -> bool:
+def _save(
+    connection: Connection, adapter: StoredAdapter | None, entry: Adaptation, tombstones: Sequence[bytes]
+) -> bool:
     """Write the entry, with the adapter it led to unless it led to none; False for an erased user."""
     user_id = entry.user_id
     with connection.pipeline():
         connection.execute("BEGIN")
         connection.execute(CREATE_STATE, (user_id,), prepare=True)
         connection.execute(_LOCK, (user_id,), prepare=True)
-        found = connection.execute(_FOUND, (user_id, user_hash(user_id)), prepare=True)
+        found = connection.execute(_FOUND, (user_id, tombstones), prepare=True)
         newest, erased = found.fetchone() or (0, False)  # the first round trip ends here
         refused = erased or (adapter is not None and adapter.version != newest + 1)
         if refused:

@@ -15,15 +15,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache
 from typing import Any, TypeVar
 
 import psycopg
 
 from core.config import StoreSettings
-from core.errors import ConfigurationError, InvalidInput, StoreUnavailable
+from core.errors import ConfigurationError, Declined, InvalidInput, StoreSilent, StoreUnavailable
+from core.stores.deadline import remaining_s
 
 STORE = "cold_store"  # the name in StoreUnavailable and in `degraded`
+SHORTEST_WAIT_S = 0.02  # an answer that is on its way is still taken when the request's time is nearly up
 PING_AFTER_S = 30.0  # a connection idle for longer is tried before it is used
 CLIENT_GRACE_S = (
     1.0  # the server cancels a slow statement first; after this the client stops waiting for a frozen server
@@ -31,6 +34,16 @@ CLIENT_GRACE_S = (
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 T = TypeVar("T")
+# The server is there: somebody holds the row, or this is the standby that is about to take over.
+DECLINED = (
+    psycopg.errors.QueryCanceled,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.ReadOnlySqlTransaction,
+)
+
+# How long the call under way waits for the server, where that is less than its connection allows (`run`).
+_within_s: ContextVar[float] = ContextVar("within_s", default=math.inf)
 
 
 class NoAnswer(psycopg.OperationalError):
@@ -56,7 +69,7 @@ def connect(stores: StoreSettings, timeout_s: float | None) -> Connection:
     if stores.sql_instance:
         connection = _connect_cloud_sql(stores, arguments)
     elif stores.sql_dsn:
-        connection = psycopg.connect(stores.sql_dsn, connect_timeout=math.ceil(stores.sql_timeout_s), **arguments)
+        connection = psycopg.connect(stores.sql_dsn, connect_timeout=_connecting_s(stores), **arguments)
     else:
         raise ConfigurationError("set SONA_STORES_SQL_DSN or SONA_STORES_SQL_INSTANCE")
     if timeout_s is not None:
@@ -74,12 +87,17 @@ def _connect_cloud_sql(stores: StoreSettings, arguments: dict[str, Any]) -> Conn
             "psycopg",
             user=stores.sql_user,
             db=stores.sql_database,
-            timeout=math.ceil(stores.sql_timeout_s),
+            timeout=_connecting_s(stores),
             **arguments,
         )
     except (ClientError, GoogleAuthError) as error:
         raise StoreUnavailable(STORE, type(error).__name__) from error
     return connection
+
+
+def _connecting_s(stores: StoreSettings) -> int:
+    """How long a connection may take, in the whole seconds that libpq counts in."""
+    return max(1, math.ceil(min(stores.sql_connect_timeout_s, remaining_s())))
 
 
 @cache
@@ -96,14 +114,14 @@ def _bound_waiting(connection: Connection, limit_s: float) -> None:
     wait = connection.wait
 
     def bounded(gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        started = time.monotonic()
+        started, longest_s = time.monotonic(), max(min(limit_s, _within_s.get(), remaining_s()), SHORTEST_WAIT_S)
         try:
-            return wait(gen, interval, limit_s if timeout is None else timeout)
+            return wait(gen, interval, longest_s if timeout is None else timeout)
         except psycopg.OperationalError as error:
-            if time.monotonic() - started < limit_s:
+            if time.monotonic() - started < longest_s:
                 raise
             connection.pgconn.finish()  # otherwise ending the transaction would wait once more
-            raise NoAnswer(f"no answer within {limit_s:g} s") from error
+            raise NoAnswer(f"no answer within {longest_s:g} s") from error
 
     connection.wait = bounded  # type: ignore[method-assign]  # the connector chooses the class, so no subclass
 
@@ -115,28 +133,46 @@ def translated() -> Iterator[None]:
         yield
     except (psycopg.DataError, UnicodeEncodeError) as error:
         raise InvalidInput(f"the database cannot store this: {error}") from error
-    except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction, OSError) as error:
+    except (NoAnswer, psycopg.errors.ConnectionTimeout) as error:
+        raise StoreSilent(STORE, type(error).__name__) from error
+    except DECLINED as error:
+        raise Declined(STORE, type(error).__name__) from error
+    except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
         raise StoreUnavailable(STORE, type(error).__name__) from error  # no host names in an answer
 
 
 class ConnectionPool:
     """At most `size` connections, last used first, shared by threads. Nothing happens in the background."""
 
-    def __init__(self, open_connection: Callable[[float | None], Connection], size: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        open_connection: Callable[[float | None], Connection],
+        size: int,
+        timeout_s: float,
+        prompt_s: float = math.inf,
+    ) -> None:
         self._open = open_connection
         self._size = size
         self._timeout_s = timeout_s
+        self._prompt_s = prompt_s
         self._places = threading.BoundedSemaphore(size)
         self._idle: deque[tuple[Connection, float]] = deque()
         self._pid = os.getpid()
         self._inherited: list[object] = []
 
-    def run(self, work: Callable[[Connection], T]) -> T:
+    def run(self, work: Callable[[Connection], T], prompt: bool = False) -> T:
         """Return `work(connection)`; once more on a new connection if a kept one proves dead, so `work` is repeatable.
 
-        Raises StoreUnavailable when the server does not answer or all connections stay busy; InvalidInput for data that
+        prompt: a request waits for this, and can do without: give up after `prompt_s` a statement. Raises
+        StoreUnavailable when the server does not answer or all connections stay busy; InvalidInput for data that
         PostgreSQL cannot hold.
         """
+        if prompt:
+            waiting = _within_s.set(self._prompt_s)
+            try:
+                return self.run(work)
+            finally:
+                _within_s.reset(waiting)
         with translated(), self._place():
             kept = self._take_idle()
             if kept is not None:
@@ -160,7 +196,7 @@ class ConnectionPool:
 
     @contextmanager
     def _place(self) -> Iterator[None]:
-        if not self._places.acquire(timeout=self._timeout_s):
+        if not self._places.acquire(timeout=max(0.0, min(self._timeout_s, _within_s.get(), remaining_s()))):
             raise StoreUnavailable(STORE, f"all {self._size} connections are busy")
         try:
             yield
@@ -195,6 +231,8 @@ class ConnectionPool:
         if time.monotonic() - since > PING_AFTER_S:
             try:
                 connection.execute("SELECT 1")
+            except NoAnswer:
+                raise
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 connection.close()
                 self._drop_idle()
@@ -208,4 +246,9 @@ class ConnectionPool:
 
 def pool(stores: StoreSettings) -> ConnectionPool:
     """The process's pool; nothing is opened before the first use."""
-    return ConnectionPool(lambda timeout_s: connect(stores, timeout_s), stores.sql_pool_size, stores.sql_timeout_s)
+    return ConnectionPool(
+        lambda timeout_s: connect(stores, timeout_s),
+        stores.sql_pool_size,
+        stores.sql_timeout_s,
+        stores.sql_prompt_timeout_s,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 
@@ -10,8 +9,10 @@ from core.errors import InvalidInput
 from core.interaction import Event, Interaction, InteractionType, Onboarding, from_record, signal_strength, to_record
 from core.stores.postgres.connect import Connection, ConnectionPool
 from core.stores.protocols import Appended, Due, Fold, SequencedEvent, StoredState
+from core.stores.pseudonyms import UNKEYED, Pseudonyms
 
 PAGE = 1000  # events per round trip of a replay
+MOST_TITLES = 200_000  # that are counted anew: what nobody has heard of is of no use, and callers can make up any
 
 # Types that are positive whatever their details; ratings and progress depend on theirs (signal_strength).
 _ALWAYS_POSITIVE = [str(kind) for kind in InteractionType if signal_strength(Interaction("", "", "", kind, 0.0)) > 0]
@@ -26,7 +27,7 @@ _LOCK_STATE = "SELECT version, seq, state, adaptation_due FROM user_states WHERE
 # A statement of its own after the lock, so that its snapshot has what the previous holder wrote; a null means "erased".
 _KNOWN = """
 SELECT event_id FROM interactions WHERE user_id = %s AND event_id = ANY(%s)
-UNION ALL SELECT NULL FROM erasures WHERE user_hash = %s
+UNION ALL SELECT NULL FROM erasures WHERE user_hash = ANY(%s)
 """
 _INSERT = """
 INSERT INTO interactions (user_id, event_id, seq, type, content_id, occurred_at, payload)
@@ -42,6 +43,7 @@ _LOAD_STATE = "SELECT version, seq, state FROM user_states WHERE user_id = %s AN
 DO_NOT_WAIT = "SET LOCAL synchronous_commit = off"
 DROP_CREATED = "DELETE FROM user_states WHERE user_id = %s AND version = 0"
 _EVENTS = "SELECT seq, payload FROM interactions WHERE user_id = %s AND seq > %s ORDER BY seq LIMIT %s"
+_CHECKPOINT = "SELECT seq, state FROM checkpoints WHERE user_id = %s"
 _REJECT = "INSERT INTO rejected_events (message_id, reason, payload) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 _MARK_STALE = "UPDATE user_states SET hot_stale_at = coalesce(hot_stale_at, now()) WHERE user_id = %s"
 _STALE = """
@@ -55,31 +57,38 @@ SELECT content_id, sum(power(2.0::float8,
            greatest(least(extract(epoch FROM occurred_at)::float8 - %(now)s, 0) / %(half_life)s, -1000)))
 FROM interactions
 WHERE occurred_at >= to_timestamp(%(since)s) AND content_id IS NOT NULL AND {_POSITIVE}
-GROUP BY content_id
+GROUP BY content_id ORDER BY 2 DESC LIMIT {MOST_TITLES}
+"""
+_OUTCOMES = f"""
+SELECT content_id, type = 'impression' AS shown, sum(power(2.0::float8,
+           greatest(least(extract(epoch FROM occurred_at)::float8 - %(now)s, 0) / %(half_life)s, -1000)))
+FROM interactions
+WHERE occurred_at >= to_timestamp(%(since)s) AND content_id IS NOT NULL
+      AND (type = 'impression' OR ((payload ->> 'request_id') IS NOT NULL AND {_POSITIVE}))
+GROUP BY content_id, shown
 """
 _EVIDENCE = "SELECT payload FROM interactions WHERE type <> 'impression' ORDER BY user_id, occurred_at, seq"
-
-
-def user_hash(user_id: str) -> bytes:
-    """The tombstone's key: SHA-256, so that an erased user's id is not kept in clear."""
-    return hashlib.sha256(user_id.encode()).digest()
 
 
 class PostgresEventLog:
     """EventLog over PostgreSQL. Two round trips per append: lock and insert; save and commit."""
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: ConnectionPool, pseudonyms: Pseudonyms = UNKEYED) -> None:
         self._pool = pool
+        self._pseudonyms = pseudonyms
 
     def append(self, user_id: str, events: Sequence[Event], fold: Fold, due: Due | None = None) -> Appended:
         """See EventLog. `fold` and `due` may run twice when the connection broke; what they raise undoes everything."""
         distinct: dict[str, Event] = {}
         for event in events:
             distinct.setdefault(event.event_id, event)
-        return self._pool.run(lambda connection: _append(connection, user_id, [*distinct.values()], fold, due))
+        tombstones = self._pseudonyms.all_of(user_id)
+        new = [*distinct.values()]
+        return self._pool.run(lambda connection: _append(connection, user_id, new, fold, due, tombstones))
 
     def load_state(self, user_id: str) -> StoredState | None:
-        row = self._pool.run(lambda c: c.execute(_LOAD_STATE, (user_id,), prepare=True, binary=True).fetchone())
+        query = (_LOAD_STATE, (user_id,))
+        row = self._pool.run(lambda c: c.execute(*query, prepare=True, binary=True).fetchone(), prompt=True)
         return StoredState(version=row[0], seq=row[1], blob=row[2]) if row else None
 
     def events(self, user_id: str, after_seq: int = 0) -> Iterator[SequencedEvent]:
@@ -92,6 +101,10 @@ class PostgresEventLog:
             if len(rows) < PAGE:
                 return
             after_seq = rows[-1][0]
+
+    def checkpoint(self, user_id: str) -> StoredState | None:
+        row = self._pool.run(lambda c: c.execute(_CHECKPOINT, (user_id,), binary=True).fetchone())
+        return StoredState(version=0, seq=row[0], blob=row[1]) if row else None
 
     def reject(self, reason: str, payload: bytes, message_id: str) -> None:
         self._pool.run(lambda c: c.execute(_REJECT, (message_id, reason, payload)))
@@ -110,6 +123,12 @@ class PostgresEventLog:
         arguments = {"since": since, "half_life": half_life_s, "now": now}
         return dict(self._pool.run(lambda c: c.execute(_POPULARITY, arguments).fetchall()))
 
+    def outcomes(self, since: float, half_life_s: float, now: float) -> tuple[dict[str, float], dict[str, float]]:
+        arguments = {"since": since, "half_life": half_life_s, "now": now}
+        rows = self._pool.run(lambda c: c.execute(_OUTCOMES, arguments).fetchall())
+        shown, liked = ({name: count for name, kind, count in rows if kind is wanted} for wanted in (True, False))
+        return shown, liked
+
     def evidence(self) -> Iterator[Event]:
         with self._pool.unlimited() as connection, connection.transaction(), connection.cursor("evidence") as cursor:
             cursor.itersize = 5 * PAGE
@@ -118,12 +137,19 @@ class PostgresEventLog:
                 yield from_record(payload)
 
 
-def _append(connection: Connection, user_id: str, events: Sequence[Event], fold: Fold, due: Due | None) -> Appended:
+def _append(
+    connection: Connection,
+    user_id: str,
+    events: Sequence[Event],
+    fold: Fold,
+    due: Due | None,
+    tombstones: Sequence[bytes],
+) -> Appended:
     with connection.pipeline():
         connection.execute("BEGIN")
         connection.execute(CREATE_STATE, (user_id,), prepare=True)
         locked = connection.execute(_LOCK_STATE, (user_id,), prepare=True, binary=True)
-        found = connection.execute(_KNOWN, (user_id, [e.event_id for e in events], user_hash(user_id)), prepare=True)
+        found = connection.execute(_KNOWN, (user_id, [e.event_id for e in events], tombstones), prepare=True)
         version, seq, blob, marked = locked.fetchone() or (0, 0, b"", False)  # the first round trip ends here
         before = StoredState(version=version, seq=seq, blob=blob) if version else None
         known = {event_id for (event_id,) in found.fetchall()}

@@ -14,6 +14,7 @@ from core.patterns.session import Trajectory
 from core.patterns.store import Applications, BankView, Changes, StoredSession
 from core.stores.postgres import pattern_rows as rows
 from core.stores.postgres.connect import Connection
+from core.stores.postgres.locks import among_all
 
 LOCK = 0x534F4E41_50415454  # "SONAPATT": held by the run that maintains the bank
 ATTEMPTS = 5  # at a step whose patterns somebody else changes meanwhile
@@ -75,7 +76,11 @@ _FORGET_APPLICATIONS = """
 DELETE FROM pattern_applications a WHERE NOT EXISTS (
     SELECT FROM reasoning_patterns p WHERE p.pattern_id = a.pattern_id)
 """
-_PUT_MEMBERS = "INSERT INTO pattern_members (user_id, segment) SELECT * FROM unnest(%s::text[], %s::text[])"
+# Whoever was erased since their sessions were read has none any more.
+_PUT_MEMBERS = """
+INSERT INTO pattern_members (user_id, segment) SELECT * FROM unnest(%s::text[], %s::text[]) AS new (user_id, segment)
+WHERE EXISTS (SELECT FROM pattern_sessions s WHERE s.user_id = new.user_id)
+"""
 # A relationship that nobody walks falls back to what the build gave it (reinforcement 1).
 _REINFORCED = "SELECT extract(epoch FROM reinforced_until)::float8 FROM pattern_bank FOR UPDATE"
 _REINFORCED_UNTIL = "UPDATE pattern_bank SET reinforced_until = to_timestamp(%s)"
@@ -138,6 +143,7 @@ class PostgresRun:
             changes = work(PostgresView(connection))
             rows.apply(connection, changes, version)
             if changes.members is not None:
+                among_all(connection)
                 connection.execute("DELETE FROM pattern_members")
                 connection.execute(_PUT_MEMBERS, (list(changes.members), list(changes.members.values())))
             report = {"put": len(changes.put), "removed": len(changes.remove), **changes.report}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,9 +14,10 @@ from core.patterns.known import KnownPattern
 from core.patterns.session import Trajectory
 from core.patterns.store import BankChanges, Run
 from core.stores.postgres.connect import Connection, ConnectionPool
-from core.stores.postgres.event_log import user_hash
+from core.stores.postgres.locks import among_writers
 from core.stores.postgres.pattern_rows import COLUMNS, next_version, pattern_from, take_back, vector_text, write
 from core.stores.postgres.pattern_run import run_maintenance
+from core.stores.pseudonyms import UNKEYED, Pseudonyms
 
 CANDIDATES = 4  # of the index per wanted pattern: HNSW finds approximately, and other spaces are filtered out
 
@@ -53,17 +54,22 @@ FROM pattern_runs ORDER BY id DESC LIMIT %s
 class PostgresPatterns:
     """Patterns over PostgreSQL. See core.patterns.store."""
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: ConnectionPool, pseudonyms: Pseudonyms = UNKEYED) -> None:
         self._pool = pool
+        self._pseudonyms = pseudonyms
 
     def add(self, sessions: Sequence[tuple[Trajectory, KnownPattern]]) -> int:
-        return self._pool.run(lambda connection: _add(connection, sessions)) if sessions else 0
+        if not sessions:
+            return 0
+        users = sorted({trajectory.user_id for trajectory, _ in sessions})
+        tombstones = {tombstone: user for user in users for tombstone in self._pseudonyms.all_of(user)}
+        return self._pool.run(lambda connection: _add(connection, sessions, tombstones))
 
     def put(self, pattern: KnownPattern) -> bool:
         return self._pool.run(lambda connection: _put_one(connection, pattern))
 
     def changes(self, since: int) -> BankChanges:
-        return self._pool.run(lambda connection: _changes(connection, since))
+        return self._pool.run(lambda connection: _changes(connection, since), prompt=since > 0)
 
     def nearest(self, space: str, query: Floats, limit: int) -> list[KnownPattern]:
         statement = _NEAREST.replace("DIMS", str(len(query)))
@@ -104,17 +110,19 @@ def _changes(connection: Connection, since: int) -> BankChanges:
     return BankChanges(version, put, gone, whole)
 
 
-def _add(connection: Connection, sessions: Sequence[tuple[Trajectory, KnownPattern]]) -> int:
+def _add(
+    connection: Connection, sessions: Sequence[tuple[Trajectory, KnownPattern]], tombstones: Mapping[bytes, str]
+) -> int:
     latest = {trajectory.session_id: (trajectory, pattern) for trajectory, pattern in sessions}
-    hashes = {user_hash(trajectory.user_id) for trajectory, _ in sessions}
     with connection.transaction():
+        among_writers(connection, sorted(set(tombstones.values())))
         version = next_version(connection)
         known = {row[0]: row[1:] for row in connection.execute(_KNOWN_SESSIONS, (list(latest),)).fetchall()}
-        erased = {row[0] for row in connection.execute(_ERASED, (list(hashes),)).fetchall()}
+        erased = {tombstones[row[0]] for row in connection.execute(_ERASED, (list(tombstones),)).fetchall()}
         fresh = [
             (trajectory, pattern)
             for name, (trajectory, pattern) in latest.items()
-            if user_hash(trajectory.user_id) not in erased
+            if trajectory.user_id not in erased
             and (name not in known or (known[name][0] == pattern.pattern_id and known[name][1] < trajectory.seq))
         ]
         for trajectory, pattern in fresh:
