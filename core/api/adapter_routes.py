@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from core.api import adapter_schemas as schemas
 from core.api.answers import rfc3339
+from core.api.events import open_delivery
 from core.api.http import ANY_PATH, Call, Refused, Route
 from core.api.routes import cold_store_probe, health, hot_store_probe, pushed_by_broker, snapshot_probe
 from core.flows.adapt import adapt
@@ -18,7 +19,6 @@ from core.flows.adapters import (
     TooSoon,
     adapt_embeddings,
     adapter_stats,
-    interactions_of,
     load_adapter,
     roll_back,
     space_dims,
@@ -27,7 +27,7 @@ from core.flows.adapters import (
 from core.flows.collect import collect
 from core.profile.state import UserState
 from core.stores.protocols import Adaptation
-from core.telemetry import count
+from core.telemetry import measure
 
 
 def answer_load(call: Call) -> schemas.LoadOut:
@@ -65,7 +65,7 @@ def answer_stats(call: Call) -> schemas.StatsOut:
     current, folded = found.current, found.current.folded_upto_seq if found.current else 0
     return {
         "user_id": user_id,
-        "interaction_count": interactions_of(found.state),
+        "interaction_count": found.state.interactions,
         "adapter_version": current.version if current else 0,
         "versions": found.versions,
         "generation": current.generation if current else "",
@@ -76,6 +76,7 @@ def answer_stats(call: Call) -> schemas.StatsOut:
         "hot_bytes": found.hot_bytes,
         "ewc_tasks": found.tasks,
         "fisher_mass": found.fisher_mass,
+        "norm": found.norm,
         "fast_tier": _fast_tier(found.state),
         "adaptations": [_adaptation(entry) for entry in found.entries],
     }
@@ -85,7 +86,14 @@ def _fast_tier(state: UserState) -> schemas.FastTierOut | None:
     fast = state.fast
     if fast is None:
         return None
-    return {"generation": fast.generation, "gain": fast.gain, "updates": fast.updates, "useful": fast.useful}
+    norm = float(np.linalg.norm(fast.B.astype(np.float32)))
+    return {
+        "generation": fast.generation,
+        "gain": fast.gain,
+        "updates": fast.updates,
+        "useful": fast.useful,
+        "norm": norm,
+    }
 
 
 def _adaptation(entry: Adaptation) -> schemas.AdaptationOut:
@@ -133,9 +141,10 @@ def answer_request(call: Call) -> schemas.AdaptedOut:
     if request is None:
         call.services.log.reject(reason, data, message_id)
         return {"status": "rejected", "version": 0}
+    waited_s = max(call.now - open_delivery(call.body, call.now).published_at, 0.0)
+    measure("sona.queue.age", waited_s, queue="adaptation-requests")
     done = adapt(call.services, request.user_id, request.seq, call.now)
     call.services.states.refresh_stale(call.now)
-    count("sona.adaptations", verdict=done.verdict)
     return {"status": done.verdict, "version": done.version}
 
 

@@ -141,6 +141,7 @@ class FastTierOut(TypedDict):
     gain: float  # running mean of what it foretold better than nothing, in nats
     updates: int
     useful: bool  # whether requests apply it
+    norm: float  # |B|: 0 changes nothing
 
 
 class AdaptationOut(TypedDict):
@@ -166,6 +167,7 @@ class StatsOut(TypedDict):
     hot_bytes: int
     ewc_tasks: int
     fisher_mass: float
+    norm: float  # |B| of the slow tier: 0 changes nothing
     fast_tier: FastTierOut | None
     adaptations: list[AdaptationOut]  # latest first
 

@@ -29,6 +29,8 @@ class RecommendOut(TypedDict):
     snapshot: str
     experiments: dict[str, str]  # running experiment -> the viewer's variant
     degraded: tuple[str, ...]  # parts that did not take part; empty when all did
+    known_events: int  # of the viewer's own, impressions aside, that the answer knows; it grows with one's own writes
+    weights: dict[str, float]  # strategy -> its share of the highest possible score, for this viewer
     routing: NotRequired[RoutingOut]  # with a text: what it was taken for
 
 
@@ -40,11 +42,18 @@ class BatchOut(TypedDict):
     answers: list[UserRecommendOut]  # one per user, in the order asked for
 
 
+class StepOut(TypedDict):
+    via: str  # director, cast or franchise
+    name: str
+    content_id: str  # the title that it leads to
+
+
 class SimilarTitleOut(TypedDict):
     content_id: str
     title: str
     score: float
     relation: str
+    path: NotRequired[list[StepOut]]  # with `via`: the hops from the title asked about to this one
 
 
 class SimilarOut(TypedDict):

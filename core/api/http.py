@@ -17,7 +17,7 @@ from core.api.auth import Headers, Identity, acting_for, authenticate, is_servic
 from core.config import Settings
 from core.errors import Conflict, Forbidden, InvalidInput, NotFound, SonaError, StoreUnavailable, Unauthenticated
 from core.flows.services import Services
-from core.telemetry import correlated, count, exporting, logger, measure, span
+from core.telemetry import caller_trace, correlated, count, exporting, logger, measure, span
 
 log = logger("http")
 
@@ -96,20 +96,27 @@ class _Edge:
 
 def dispatch(request: Request, routes: Routes, services: Callable[[], Services]) -> Response:
     """Answer one request; whatever happens, the answer is JSON, and an error is {error, message, details?}."""
-    began = time.perf_counter()
-    with _Edge(request):
-        response = _answer(request, routes, services)
-        if exporting():
-            spent_ms, status = (time.perf_counter() - began) * 1e3, str(response.status_code)
-            measure("sona.request.duration", spent_ms, path=_known(request, routes), status=status)
-        return response
-    count("sona.bugs", path=_known(request, routes))
-    return _repair()
+    began, response = time.perf_counter(), None
+    with correlated(*_caller_traces(request)):
+        with _Edge(request):
+            response = _answer(request, routes, services)
+        if response is None:
+            count("sona.bugs", path=_known(request, routes))
+            response = _repair()
+    if exporting():
+        spent_ms, status = (time.perf_counter() - began) * 1e3, str(response.status_code)
+        measure("sona.request.duration", spent_ms, path=_known(request, routes), status=status)
+    return response
+
+
+def _caller_traces(request: Request) -> tuple[str, str]:
+    return request.headers.get("traceparent", ""), request.headers.get("X-Cloud-Trace-Context", "")
 
 
 def _known(request: Request, routes: Routes) -> str:
     """The request's path if it is one of ours: an attribute must not have as many values as there are callers."""
-    return request.path if request.path in routes else "other"
+    path = request.path.rstrip("/") or "/"
+    return path if path in routes else "push" if ANY_PATH in routes else "other"
 
 
 def _answer(request: Request, routes: Routes, services: Callable[[], Services]) -> Response:
@@ -147,10 +154,8 @@ def _find(routes: Routes, request: Request) -> Route:
 
 
 def _told(request: Request, route: Route, call: Call) -> Mapping[str, Any]:
-    """The route's answer, with log lines and spans tied to the caller's trace, and what is degraded counted."""
-    headers, project = request.headers, call.services.settings.stores.project
-    w3c, google = headers.get("traceparent", ""), headers.get("X-Cloud-Trace-Context", "")
-    with correlated(w3c, google, project), span(route.answer.__name__):
+    """The route's answer in a span of the caller's trace, and what is degraded counted."""
+    with span(route.answer.__name__, caller_trace(*_caller_traces(request))):
         payload = route.answer(call)
     for part in payload.get("degraded", ()) if exporting() else ():
         count("sona.degraded", part=part)

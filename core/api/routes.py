@@ -14,17 +14,15 @@ from core.api.auth import Headers, authenticate_push, is_service
 from core.api.events import Delivery, message_in, open_delivery
 from core.api.experiment_schemas import parse_observations
 from core.api.http import ANY_PATH, ANYBODY, Call, Route, anyone
+from core.api.recommend_schemas import BatchBody, RecommendBody, SimilarBody
 from core.api.routing_answers import routing_out
 from core.api.schemas import (
-    BatchBody,
     InteractionBody,
     InteractionsBody,
     OnboardingBody,
     ProfileBody,
-    RecommendBody,
     ScoreBody,
     SearchBody,
-    SimilarBody,
 )
 from core.config import Settings
 from core.errors import Forbidden, SonaError, StoreUnavailable
@@ -35,15 +33,20 @@ from core.flows.profiles import update_profile
 from core.flows.recommend import Answer, compose, recommend
 from core.flows.score import score
 from core.flows.services import Services
-from core.flows.similar import similar
+from core.flows.similar import SimilarTitle, similar
+from core.flows.ways import titles_along
 from core.ranking.query import Context, Filters, Query
-from core.telemetry import count
+from core.telemetry import count, measure
 
 TTL_S = 300  # how long a client may show an answer again; the viewer's own next event outdates it sooner
 PROBE_USER = "-"  # nobody's id: asking for it asks whether the store answers
 
 
 def answer_recommend(call: Call) -> answers.RecommendOut:
+    """What one user should watch now. Pins and promotions are for services: they are the platform's decisions, and
+    somebody's own token must not turn them off or on."""
+    if call.body.editorial and not is_service(call.identity, call.services.settings.auth):
+        raise Forbidden("pins and promotions are for services")
     return recommendations(recommend(call.services, call.body.query(call.user(), call.now), call.now))
 
 
@@ -76,6 +79,8 @@ def recommendations(answer: Answer) -> answers.RecommendOut:
         "snapshot": answer.snapshot,
         "experiments": dict(answer.variants),
         "degraded": answer.degraded,
+        "known_events": answer.known_events,
+        "weights": {name: round(weight, 6) for name, weight in answer.weights.items()},
     }
     if answer.routed is not None:
         told["routing"] = routing_out(answer.routed, answer.generated_at)
@@ -85,14 +90,21 @@ def recommendations(answer: Answer) -> answers.RecommendOut:
 def answer_similar(call: Call) -> answers.SimilarOut:
     body: SimilarBody = call.body
     filters = body.filters.filters() if body.filters else Filters()
-    titles, degraded = similar(call.services, body.content_id, body.limit, filters, call.now)
-    return {
-        "similar_content": [
-            {"content_id": item.content_id, "title": item.title, "score": item.score, "relation": item.relation}
-            for item in titles
-        ],
-        "degraded": degraded,
+    asked = (call.services, body.content_id, body.limit, filters)
+    titles, degraded = titles_along(*asked, body.via, body.hops, call.now) if body.via else similar(*asked, call.now)
+    return {"similar_content": [similar_title(item) for item in titles], "degraded": degraded}
+
+
+def similar_title(item: SimilarTitle) -> answers.SimilarTitleOut:
+    told: answers.SimilarTitleOut = {
+        "content_id": item.content_id,
+        "title": item.title,
+        "score": item.score,
+        "relation": item.relation,
     }
+    if item.way:
+        told["path"] = [{"via": step.kind, "name": step.name, "content_id": step.content_id} for step in item.way]
+    return told
 
 
 def answer_score(call: Call) -> answers.UserScoreOut | answers.UserScoresOut:
@@ -161,6 +173,7 @@ def answer_profile(call: Call) -> answers.ProfileOut:
 
 def answer_ingest(call: Call) -> answers.IngestedOut:
     delivery = open_delivery(call.body, call.now)
+    measure("sona.queue.age", max(call.now - delivery.published_at, 0.0), queue="interactions")
     done = ingest(call.services, message_in(delivery, call.now), call.now)
     observe(call.services, delivery, call.now)
     for outcome, number in (("stored", done.stored), ("known", done.known), ("rejected", done.rejected)):

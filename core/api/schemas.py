@@ -24,7 +24,7 @@ from core.errors import InvalidInput
 from core.flows.personalize_search import DEFAULT_WEIGHT, Result
 from core.flows.profiles import Viewing
 from core.interaction import MAX_STARS, Event, Interaction, InteractionType, Onboarding
-from core.ranking.query import Context, Filters, Query
+from core.ranking.query import Context
 
 T = TypeVar("T")
 
@@ -83,6 +83,9 @@ class EventFields(Strict):
     device: Word | None = Field(None, validation_alias=AliasChoices("device_type", "device"))
     request_id: Id | None = None
     pattern_id: Id | None = None
+    position: int | None = Field(None, ge=0, le=10_000)
+    strategy: Word | None = None
+    latency_ms: float | None = Field(None, ge=0, le=1e6)
 
     def event(self, user_id: str, now: float, arrived_at: float, fallback_id: str | None = None) -> Event:
         """The event in the flows' words. Raises InvalidInput when its parts do not fit together."""
@@ -100,6 +103,9 @@ class EventFields(Strict):
             device=self.device,
             request_id=self.request_id,
             pattern_id=self.pattern_id,
+            position=self.position,
+            strategy=self.strategy,
+            latency_ms=self.latency_ms,
         )
 
 
@@ -114,6 +120,7 @@ class OnboardingFields(Strict):
     age_band: Word | None = None
     region: Word | None = None
     language: Word | None = None
+    platforms: Few[Word] = []  # that the user subscribes to
 
     def event(self, user_id: str, now: float, arrived_at: float, fallback_id: str | None = None) -> Event:
         return Onboarding(
@@ -124,6 +131,7 @@ class OnboardingFields(Strict):
             age_band=self.age_band,
             region=self.region,
             language=self.language,
+            platforms=tuple(self.platforms),
         )
 
 
@@ -133,40 +141,15 @@ class ContextFields(Strict):
     device_type: Word | None = None
     viewing_with: Few[Word] = []
     region: Word | None = None
+    weather: Literal["sunny", "rainy", "snowy", "stormy", "hot", "cold"] | None = None
+    platforms: Few[Word] = []  # that the viewer subscribes to; without any, those told at onboarding
 
     def context(self) -> Context:
         company = tuple(name.lower() for name in self.viewing_with)
         mood = self.mood.lower() if self.mood else None
-        return Context(self.time_of_day, self.device_type, mood, company, self.region)
-
-
-class FilterFields(Strict):
-    types: Annotated[list[Literal["movie", "series", "episode"]], Field(min_length=1, max_length=3)] = [
-        "movie",
-        "series",
-    ]
-    genres: Few[Genre] = []
-    exclude_genres: Few[Genre] = []
-    languages: Few[Word] = []
-    year_min: int | None = Field(None, ge=1800, le=3000)
-    year_max: int | None = Field(None, ge=1800, le=3000)
-    maturity_max: int | None = Field(None, ge=0, le=99)
-    runtime_max: int | None = Field(None, ge=1, le=10_000)
-    services: Few[Word] = []
-    region: Word | None = None
-
-    def filters(self) -> Filters:
-        return Filters(
-            types=tuple(self.types),
-            genres=tuple(self.genres),
-            exclude_genres=tuple(self.exclude_genres),
-            languages=tuple(self.languages),
-            year_min=self.year_min,
-            year_max=self.year_max,
-            maturity_max=self.maturity_max,
-            runtime_max=self.runtime_max,
-            services=tuple(self.services),
-            region=self.region,
+        platforms = tuple(self.platforms)
+        return Context(
+            self.time_of_day, self.device_type, mood, company, self.region, self.weather, platforms=platforms
         )
 
 
@@ -174,62 +157,6 @@ class ForUser(Strict):
     """A body that may name its user; only a service may name anybody but itself."""
 
     user_id: Id | None = None
-
-
-class RecommendBody(ForUser):
-    context: ContextFields | None = None
-    limit: Limit = 20
-    exclude_watched: bool = True
-    exclude_ids: Annotated[list[Id], Field(max_length=1000)] = []
-    filters: FilterFields | None = None
-    diversity_threshold: Share | None = None  # MMR's lambda: 1 is pure relevance
-    recent_events: Annotated[list[EventFields], Field(max_length=100)] = []
-    text: Text | None = Field(None, validation_alias=AliasChoices("query", "query_text"))
-
-    def query(self, user_id: str, now: float) -> Query:
-        return Query(
-            user_id=user_id,
-            limit=self.limit,
-            context=self.context.context() if self.context else Context(),
-            filters=self.filters.filters() if self.filters else Filters(),
-            exclude=tuple(self.exclude_ids),
-            exclude_seen=self.exclude_watched,
-            recent_events=tuple(event.event(user_id, now, now) for event in self.recent_events),
-            mmr_lambda=self.diversity_threshold,
-            text=self.text,
-        )
-
-
-class BatchBody(Strict):
-    """The same request for many users; what differs from user to user is asked for one by one."""
-
-    user_ids: Annotated[list[Id], Field(min_length=1, max_length=100)]
-    context: ContextFields | None = None
-    limit: Limit = 20
-    exclude_watched: bool = True
-    exclude_ids: Annotated[list[Id], Field(max_length=1000)] = []
-    filters: FilterFields | None = None
-    diversity_threshold: Share | None = None
-
-    def queries(self) -> list[Query]:
-        return [
-            Query(
-                user_id=user_id,
-                limit=self.limit,
-                context=self.context.context() if self.context else Context(),
-                filters=self.filters.filters() if self.filters else Filters(),
-                exclude=tuple(self.exclude_ids),
-                exclude_seen=self.exclude_watched,
-                mmr_lambda=self.diversity_threshold,
-            )
-            for user_id in dict.fromkeys(self.user_ids)
-        ]
-
-
-class SimilarBody(Strict):
-    content_id: Id
-    limit: Limit = 20
-    filters: FilterFields | None = None
 
 
 class ScoreBody(ForUser):

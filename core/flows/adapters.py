@@ -9,17 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.adaptation import codec, slow_tier
-from core.adaptation.codec import UserAdapter
 from core.adaptation.lora import delta
 from core.adaptation.slow_tier import applied, carried_adapter
 from core.errors import Conflict, CorruptData, NotFound, SonaError, StoreUnavailable
 from core.flows.adapt import adapt, to_store
 from core.flows.adaptation_lesson import new_ewc, true_state
 from core.flows.services import Services
-from core.interaction import InteractionType
+from core.flows.viewers import load_user
 from core.numeric.vectors import Floats, require_finite
-from core.profile.codec import decode
-from core.profile.state import TYPES, UserState
+from core.profile.state import UserState
 from core.stores.protocols import Adaptation, StoredAdapter
 from core.telemetry import logger
 
@@ -68,13 +66,14 @@ class Applied:
 @dataclass(frozen=True, slots=True, eq=False)
 class Stats:
     """Everything that is known of one user's adapter; current None: there is none. `tasks` and `fisher_mass` are
-    EWC's."""
+    EWC's; norm: |B| of the slow tier."""
 
     state: UserState
     current: StoredAdapter | None
     versions: tuple[int, ...]
     tasks: int
     fisher_mass: float
+    norm: float
     hot_bytes: int
     entries: Sequence[Adaptation]
 
@@ -143,45 +142,30 @@ def adapt_embeddings(services: Services, user_id: str, embeddings: Floats, now: 
     if space is None:
         raise no_generation()
     rows = require_finite(embeddings, "base_embeddings", (None, space.A_slow.shape[1]))
-    state, adapter, missing = _hot(services, user_id)
-    fast = state.fast if state is not None else None
+    state, adapter, missing = load_user(services, user_id)
     if adapter is not None and carried_adapter(adapter, space) is None:
         missing = (*missing, "adapter")  # of a generation that nothing leads here from: until it is fitted anew
-    change = sum((delta(lora, rows) for lora in applied(space, adapter, fast).values()), np.zeros_like(rows))
+    change = sum((delta(lora, rows) for lora in applied(space, adapter, state.fast).values()), np.zeros_like(rows))
     lengths = np.linalg.norm(rows, axis=1)
     shares = np.linalg.norm(change, axis=1)[lengths > 0] / lengths[lengths > 0]
     return Applied(rows + change, float(shares.mean()) if len(shares) else 0.0, (*degraded, *missing))
-
-
-def _hot(services: Services, user_id: str) -> tuple[UserState | None, UserAdapter | None, tuple[str, ...]]:
-    """State and adapter for applying; what is damaged is left out and named."""
-    blob, stored, degraded = services.states.load_with_adapter(user_id)
-    state, adapter = None, None
-    try:
-        state = decode(user_id, blob.blob) if blob else None
-    except CorruptData:  # the next event rebuilds it from the log
-        degraded = (*degraded, "user_state")
-    try:
-        adapter = codec.decode(stored.blob) if stored else None
-    except CorruptData:  # the next adaptation fits it anew
-        degraded = (*degraded, "adapter")
-    return state, adapter, degraded
 
 
 def adapter_stats(services: Services, user_id: str) -> Stats:
     """What the cold store has: the truth, with the training metrics of the latest adaptations."""
     versions = services.adapters.versions(user_id)
     current = versions[0] if versions else None
-    tasks, mass, hot_bytes = 0, 0.0, 0
+    tasks, mass, norm, hot_bytes = 0, 0.0, 0.0, 0
     if current is not None:
         try:
             tier = read_stored(services, current)
             tasks, mass, hot_bytes = tier.ewc.finished, tier.ewc.mass, len(codec.encode(tier.adapter))
+            norm = float(np.linalg.norm(tier.adapter.slow))
         except CorruptData as error:
             log.error("an adapter is unreadable in the cold store", reason=str(error))
     entries = services.adapters.adaptations(user_id, STATS_ENTRIES)
     state = true_state(services, user_id)
-    return Stats(state, current, tuple(each.version for each in versions), tasks, mass, hot_bytes, entries)
+    return Stats(state, current, tuple(each.version for each in versions), tasks, mass, norm, hot_bytes, entries)
 
 
 def roll_back(services: Services, user_id: str, version: int | None, now: float) -> StoredAdapter:
@@ -221,7 +205,7 @@ def train(services: Services, user_id: str, force: bool, privileged: bool, now: 
     began = time.perf_counter()
     settings = services.settings.adaptation
     state = true_state(services, user_id)
-    events = interactions_of(state)
+    events = state.interactions
     if events < settings.min_events:
         raise TooFewEvents(events, settings.min_events)
     if services.snapshot(now)[0].space is None:
@@ -236,8 +220,3 @@ def train(services: Services, user_id: str, force: bool, privileged: bool, now: 
     iterations = settings.passes if done.verdict in ("accepted", "rolled_back") else 0
     duration_ms = (time.perf_counter() - began) * 1000.0
     return Training(status, duration_ms, iterations, events if iterations else 0)
-
-
-def interactions_of(state: UserState) -> int:
-    """Events of the user but impressions, which are ours."""
-    return sum(state.counts) - state.counts[TYPES.index(InteractionType.IMPRESSION)]

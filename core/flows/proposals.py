@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,8 +19,9 @@ from core.candidates.signals import SIGNALS, STRATEGY_OF
 from core.candidates.viewer import Viewer
 from core.config import RankingSettings
 from core.errors import ConfigurationError
+from core.ranking.attention_fusion import attended
 from core.ranking.fusion import FUSIONS, Fused, fuse_logs, fuse_rrf, fuse_scores
-from core.ranking.weights import Weights, signal_weights, strategy_weights
+from core.ranking.weights import TUNED, Weights, grouped, normalised, signal_weights, strategy_weights
 
 STRATEGIES = {
     "collaborative": collaborative,
@@ -30,39 +31,58 @@ STRATEGIES = {
     "cold_start": cold_start,
 }
 SEARCH = "search"  # the strategy that proposes what a request asks for in words
+# What is popular now takes microseconds: it is asked whatever the hour when others fail or are late, because they may
+# have left nothing.
+CONTEXT = "context"
 
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """The strategies' titles fused. best: the highest score there could be; failed: strategies without an answer."""
+    """The strategies' titles fused. best: the highest score there could be; weights: strategy -> its share of that;
+    failed: strategies without an answer."""
 
     fused: Fused
     best: float
+    weights: Weights
     failed: tuple[str, ...]
     elapsed_ms: dict[str, float]
 
 
-def propose(viewer: Viewer, settings: RankingSettings, reach: int, found: Ranking | None = None) -> Proposed:
-    """Ask the strategies and fuse what they say; found: what a text asks for, the strategy `search`.
+def propose(
+    viewer: Viewer,
+    settings: RankingSettings,
+    reach: int,
+    found: Ranking | None = None,
+    attention: Mapping[str, float] | None = None,
+) -> Proposed:
+    """Ask the strategies and fuse what they say; found: what a text asks for, the strategy `search`; attention: shares
+    of mechanisms that weigh the signals.
 
     Raises ConfigurationError for an unknown preset or way to fuse.
     """
     if settings.fusion == "logs":
-        return _by_signals(viewer, settings, reach, found)
+        return _by_signals(viewer, settings, reach, found, attention or {})
     if settings.fusion not in FUSIONS:
         raise ConfigurationError(f"fusion {settings.fusion!r} is not one of {', '.join(FUSIONS)}")
     return _by_rankings(viewer, settings, found)
 
 
-def _by_signals(viewer: Viewer, settings: RankingSettings, reach: int, found: Ranking | None) -> Proposed:
-    weights = with_search(signal_weights(viewer, settings.preset), settings.search_weight if found else 0.0)
+def _by_signals(
+    viewer: Viewer, settings: RankingSettings, reach: int, found: Ranking | None, attention: Mapping[str, float]
+) -> Proposed:
+    weights = signal_weights(viewer, settings.preset)
+    if settings.preset == TUNED:  # attention was learned on top of those weights
+        weights = attended(weights, attention, viewer)
+    weights = with_search(weights, settings.search_weight if found else 0.0)
     asked = {name: SIGNALS[name] for name in weights if name in SIGNALS}
     if found is not None:
         asked[SEARCH] = lambda viewer: over_all(found, len(viewer.allowed))
     gathered = gather(asked, viewer, settings.strategy_deadline_ms)
+    if gathered.failed and CONTEXT not in gathered.rankings:
+        gathered, weights = gathered.joined_by(CONTEXT, SIGNALS[CONTEXT](viewer)), {CONTEXT: 1.0} | weights
     fused = fuse_logs(gathered.rankings, weights, STRATEGY_OF, viewer.allowed, reach)
     failed = tuple(dict.fromkeys(STRATEGY_OF.get(name, name) for name in gathered.failed))
-    return Proposed(fused, sum(weights.values()), failed, gathered.elapsed_ms)
+    return Proposed(fused, sum(weights.values()), normalised(grouped(weights)), failed, gathered.elapsed_ms)
 
 
 def _by_rankings(viewer: Viewer, settings: RankingSettings, found: Ranking | None) -> Proposed:
@@ -73,11 +93,14 @@ def _by_rankings(viewer: Viewer, settings: RankingSettings, found: Ranking | Non
     if found is not None:
         asked = {SEARCH: lambda viewer: found, **asked}
     gathered: Gathered[Ranking] = gather(asked, viewer, settings.strategy_deadline_ms)
-    failed, total = tuple(gathered.failed), sum(weights.values())
+    if gathered.failed and CONTEXT not in gathered.rankings:
+        popular = STRATEGIES[CONTEXT](viewer, pool=settings.pool_size)
+        gathered, weights = gathered.joined_by(CONTEXT, popular), {CONTEXT: 1.0} | weights
+    failed, total, shares = tuple(gathered.failed), sum(weights.values()), normalised(weights)
     if settings.fusion == "scores":
-        return Proposed(fuse_scores(gathered.rankings, weights), total, failed, gathered.elapsed_ms)
+        return Proposed(fuse_scores(gathered.rankings, weights), total, shares, failed, gathered.elapsed_ms)
     fused = fuse_rrf(gathered.rankings, weights, settings.rrf_k)
-    return Proposed(fused, total / (settings.rrf_k + 1), failed, gathered.elapsed_ms)
+    return Proposed(fused, total / (settings.rrf_k + 1), shares, failed, gathered.elapsed_ms)
 
 
 def with_search(weights: Weights, share: float) -> Weights:

@@ -14,6 +14,7 @@ from core.ranking.fusion import fuse_rrf
 from core.ranking.query import Filters
 from core.ranking.rules import filtered
 from core.snapshot.snapshot import Snapshot
+from core.stores.protocols import Step
 
 WEIGHTS = {
     "content": 0.35,
@@ -24,10 +25,13 @@ WEIGHTS = {
 
 @dataclass(frozen=True, slots=True)
 class SimilarTitle:
+    """`way`: the hops that lead there, where it was asked for ways (core.flows.ways)."""
+
     content_id: str
     title: str
     score: float
     relation: str
+    way: tuple[Step, ...] = ()
 
 
 def similar(

@@ -94,10 +94,24 @@ class UserState:
     pending: Pending = Pending()
     fast: FastTier | None = None  # None: nothing learned yet
 
+    @property
+    def interactions(self) -> int:
+        """Events of the user but impressions, which are ours."""
+        return sum(self.counts) - self.counts[TYPES.index(InteractionType.IMPRESSION)]
+
+    def unlearned(self) -> UserState:
+        """What remains when nothing learned may count: which titles were seen or begun, and what the user has said of
+        themselves."""
+        return replace(self, history=empty_history(), seen=self.seen_keys(), fast=None)
+
+    def known(self) -> NDArray:
+        """(n,) bool: what was watched, judged or dismissed; a mere click does not make a title known."""
+        acted = (self.history["flags"] & ~np.uint32(Fact.CLICKED)) != 0
+        return np.asarray(acted | ~np.isnan(self.history["stars"]))
+
     def seen_keys(self) -> NDArray:
-        """(k,) uint64: titles that were watched, judged or dismissed; a mere click does not make a title seen."""
-        known = (self.history["flags"] & ~np.uint32(Fact.CLICKED)) != 0
-        return np.concatenate([self.seen, self.history["key"][known | ~np.isnan(self.history["stars"])]])
+        """(k,) uint64: titles that were known before they left the history, then those of it."""
+        return np.concatenate([self.seen, self.history["key"][self.known()]])
 
 
 def fold(state: UserState, events: Iterable[tuple[int, Event]], thresholds: Thresholds | None = None) -> UserState:

@@ -1,4 +1,4 @@
-"""Diversity: maximal marginal relevance with a cap per genre."""
+"""Diversity: maximal marginal relevance with caps per genre and per franchise."""
 
 from __future__ import annotations
 
@@ -7,44 +7,68 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-UNKNOWN_GENRE = 255  # never capped
+UNKNOWN_GENRE, NO_FRANCHISE = 255, -1  # never capped
+
+
+class Cap:
+    """At most `most` chosen titles of one code; `unknown` is none. lasting: holds even when nothing else is left."""
+
+    def __init__(self, codes: NDArray, unknown: int, most: int, lasting: bool) -> None:
+        self.lasting = lasting
+        self._codes, self._unknown, self._most = codes, unknown, most
+        self._listed: list[int] = codes.tolist()
+        self._taken: dict[int, int] = {}
+
+    def count(self, place: int, score: NDArray) -> None:
+        """Count a chosen title; once its code is full, the scores of all that have it become -inf."""
+        code = self._listed[place]
+        if code == self._unknown:
+            return
+        taken = self._taken[code] = self._taken.get(code, 0) + 1
+        if taken == self._most:
+            score[self._codes == code] = -np.inf
+
+    def close(self, score: NDArray) -> None:
+        """Close every code that is full in other scores."""
+        full = [code for code, taken in self._taken.items() if taken >= self._most]
+        score[np.isin(self._codes, full)] = -np.inf
+
+
+def genre_cap(genres: NDArray, share: float, limit: int, lasting: bool = False) -> Cap:
+    """At most ceil(share * limit) titles of one primary genre. genres: (n,) codes, 255 unknown."""
+    return Cap(genres, UNKNOWN_GENRE, max(1, math.ceil(share * limit)), lasting)
 
 
 def diversify(
-    relevance: NDArray,
-    vectors: NDArray,
-    genres: NDArray,
-    limit: int,
-    lambda_: float = 0.7,
-    genre_cap: float = 0.4,
+    relevance: NDArray, vectors: NDArray, limit: int, lambda_: float = 0.7, caps: tuple[Cap, ...] = ()
 ) -> list[int]:
-    """Maximal Marginal Relevance (Carbonell & Goldstein 1998) under a genre cap.
+    """Maximal Marginal Relevance (Carbonell & Goldstein 1998) under caps.
 
-    relevance: (n,) fused scores, scaled here so that the best is 1; vectors: (n, d) unit rows; genres: (n,) primary
-    genre codes, 255 unknown and never capped. Returns at most `limit` positions, best first. At most
-    ceil(genre_cap * limit) share a primary genre, unless nothing else is left. lambda_ = 1 is pure relevance.
+    relevance: (n,) fused scores, scaled here so that the best is 1; vectors: (n, d) unit rows. Returns at most `limit`
+    positions, best first. Caps that do not last are lifted when nothing else is left. lambda_ = 1 is pure relevance.
     """
     count = min(limit, len(relevance))
-    top = float(relevance.max(initial=0.0))
-    value = (lambda_ / top if top > 0 else 0.0) * relevance  # -inf once chosen
+    best_relevance = float(relevance.max(initial=0.0))
+    value = (lambda_ / best_relevance if best_relevance > 0 else 0.0) * relevance
     vectors = np.ascontiguousarray(vectors, np.float32)
-    similarity = (1 - lambda_) * (vectors @ vectors.T)
-    redundancy = np.zeros(len(value), np.float32)
-    free = value.copy()  # -inf too for the genres that are full
-    per_genre = max(1, math.ceil(genre_cap * limit))
-    counts = [0] * 256
-    codes = genres.tolist()
+    # Row i: what each title is worth once i is chosen. Its score is the least of the rows of all that are chosen.
+    worth = value - np.maximum((1 - lambda_) * (vectors @ vectors.T), 0.0)
+    score = value.copy()  # -inf once chosen, and where a cap is reached
     chosen: list[int] = []
     while len(chosen) < count:
-        score = free - redundancy
         best = int(score.argmax())
-        if score[best] == -np.inf:  # only full genres are left
-            best = int((value - redundancy).argmax())
+        if score[best] == -np.inf:
+            lasting = tuple(cap for cap in caps if cap.lasting)
+            if len(lasting) == len(caps):
+                break
+            caps, score = lasting, worth[chosen].min(axis=0)
+            score[chosen] = -np.inf
+            for cap in caps:
+                cap.close(score)
+            continue
         chosen.append(best)
-        value[best] = free[best] = -np.inf
-        genre = codes[best]
-        counts[genre] += genre != UNKNOWN_GENRE
-        if counts[genre] == per_genre:
-            free[genres == genre] = -np.inf
-        np.maximum(redundancy, similarity[best], out=redundancy)
+        np.minimum(score, worth[best], out=score)
+        score[best] = -np.inf
+        for cap in caps:
+            cap.count(best, score)
     return chosen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from core.candidates.calendar import Occasion
 from core.interaction import Event
 
 
@@ -16,6 +17,9 @@ class Context:
     mood: str | None = None
     viewing_with: tuple[str, ...] = ()
     region: str | None = None
+    weather: str | None = None  # sunny, rainy, snowy, stormy, hot, cold
+    occasions: tuple[Occasion, ...] = ()  # of the calendar, on today; added by the ranking itself
+    platforms: tuple[str, ...] = ()  # that the viewer subscribes to; without any, those of the profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,20 @@ class Filters:
     runtime_max: int | None = None  # minutes
     services: tuple[str, ...] = ()  # available now on any of these
     region: str | None = None  # availability in this region
+    runtime_min: int | None = None  # minutes
+    own_platforms: bool = False  # available now on the viewer's platforms
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    content_id: str
+    position: int  # in the answer, from 1
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    content_ids: tuple[str, ...]
+    share: float  # of the answer's places, in (0, 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +63,9 @@ class Query:
     recent_events: tuple[Event, ...] = ()  # not yet ingested: read your writes
     mmr_lambda: float | None = None  # None: the configured one
     text: str | None = None  # what the viewer asks for in words; only titles that match it are recommended
+    personalize: bool = True  # False: nothing that was learned about the viewer takes part
+    seen_series: str = "finished"  # series that count as seen: finished, or all that were started
+    genre_cap: float | None = None  # of the answer from one primary genre, kept strictly; None: the configured one
+    franchise_cap: int | None = None  # titles of one franchise, kept strictly
+    pins: tuple[Pin, ...] = ()  # what editors put at a place
+    promotion: Promotion | None = None

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from core.api.recommend_schemas import RecommendBody
 from core.api.routes import INTERACTIONS
-from core.api.schemas import EventFields, OnboardingBody, ProfileBody, RecommendBody, ScoreBody
+from core.api.schemas import EventFields, OnboardingBody, ProfileBody, ScoreBody
 from core.errors import InvalidInput
 from core.flows.profiles import events_of
 from core.interaction import Interaction, InteractionType

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from core.api.schemas import RecommendBody
+from core.api.recommend_schemas import RecommendBody
 
 
 @pytest.mark.parametrize("name", ["query", "query_text"])

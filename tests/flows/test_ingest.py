@@ -188,7 +188,7 @@ def test_without_the_log_the_message_must_come_again(services: Services, user: s
 
 
 def test_an_erased_users_late_event_creates_nobody(services: Services, user: str, sql: ConnectionPool) -> None:
-    from core.stores.postgres.event_log import user_hash
+    from core.stores.pseudonyms import user_hash
 
     sql.run(lambda c: c.execute("INSERT INTO erasures (user_hash) VALUES (%s)", (user_hash(user),)))
     assert ingest(services, message(user, event(user)), NOW).stored == 0

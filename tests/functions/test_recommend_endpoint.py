@@ -76,6 +76,15 @@ def test_recent_events_change_the_answer_at_once(recommend: Function, user: str)
     assert ids(recommend.ask(RECOMMENDATIONS, {}, user)) == ids(before)
 
 
+def personal_parts(answer: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Title -> what the viewer's own history gives it."""
+    own = ("collaborative", "content", "graph", "adapter")
+    return {
+        row["content_id"]: {part: row["score_parts"].get(part, 0.0) for part in own}
+        for row in answer["recommendations"]
+    }
+
+
 def test_an_ingested_event_changes_the_next_answer(
     recommend: Function, push: Callable[..., dict[str, Any]], user: str
 ) -> None:
@@ -84,8 +93,39 @@ def test_an_ingested_event_changes_the_next_answer(
     push(user, *watched(*seen))
     after = recommend.ask(RECOMMENDATIONS, {}, user)
     assert not set(seen) & set(ids(after))
-    assert ids(after) == ids(predicted)
+    assert personal_parts(after) == personal_parts(predicted)  # everybody's counters have learned of the events as well
     assert set(seen) <= set(ids(recommend.ask(RECOMMENDATIONS, {"exclude_watched": False, "limit": 40}, user)))
+
+
+def test_an_answer_says_how_many_events_it_knows_and_what_counts_for_how_much(
+    recommend: Function, push: Callable[..., dict[str, Any]], user: str
+) -> None:
+    new = recommend.ask(RECOMMENDATIONS, {}, user)
+    push(user, *watched("title-03", "title-08"))
+    known = recommend.ask(RECOMMENDATIONS, {}, user)
+    hinted = recommend.ask(RECOMMENDATIONS, {"recent_events": watched("title-13")}, user)
+    assert [answer["known_events"] for answer in (new, known, hinted)] == [0, 2, 3]
+    assert new["weights"]["cold_start"] > known["weights"].get("cold_start", 0.0)
+    for answer in (new, known, hinted):
+        assert sum(answer["weights"].values()) == pytest.approx(1.0, abs=1e-5)
+        for row in answer["recommendations"]:
+            shares = {name: part for name, part in row["score_parts"].items() if name in answer["weights"]}
+            assert all(part <= answer["weights"][name] + 1e-5 for name, part in shares.items())
+
+
+def test_an_answer_that_is_not_personalized_knows_of_the_viewer_only_what_was_seen(
+    recommend: Function, push: Callable[..., dict[str, Any]], user: str
+) -> None:
+    seen = [f"title-{number:02d}" for number in range(0, 40, 5)]
+    push(user, *watched(*seen))
+    plain = recommend.ask(RECOMMENDATIONS, {"personalize": False}, user)
+    stranger = recommend.ask(RECOMMENDATIONS, {"exclude_ids": seen}, f"nobody-{user}")
+    assert [row | {"score_parts": set(row["score_parts"])} for row in plain["recommendations"]] == [
+        row | {"score_parts": set(row["score_parts"])} for row in stranger["recommendations"]
+    ]
+    assert plain["weights"] == stranger["weights"]
+    assert all(row["based_on"] == [] for row in plain["recommendations"])
+    assert ids(plain) != ids(recommend.ask(RECOMMENDATIONS, {}, user))
 
 
 def test_taste_decides_what_comes_first(recommend: Function, user: str) -> None:
