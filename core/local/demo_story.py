@@ -25,6 +25,8 @@ from core.local.tokens import sign_local_token
 Rows = list[dict[str, Any]]
 SHOWN = 8
 PATIENCE_S = 20.0
+CHOSEN = "which you chose"  # of a genre, in the reasons that answers give
+FIRST_PAUSE_S = 0.005  # between looks, each half as long again as the one before: nobody asks too often
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def _known_viewer(client: Client, before: Rows, console: Console) -> bool:
         {"content_id": liked["content_id"], "type": "like"},
         {"content_id": dismissed["content_id"], "type": "skip_content"},
     ]
-    gone = {event["content_id"] for event in events}
+    gone = {watched["content_id"], dismissed["content_id"]}  # a series that is liked may be one to go on with
     return _interact(client, events, lambda rows: not gone & _ids(rows), before, console)
 
 
@@ -141,7 +143,7 @@ def _loss(adaptation: dict[str, Any], when: str) -> str:
 def _new_viewer(client: Client, console: Console) -> bool:
     """Somebody nobody knows: chosen genres first, then one title decides."""
     client.post("/api/v1/profile/onboarding", {"genres": ["science fiction", "mystery"], "age_band": "25-34"})
-    start = client.recommendations()
+    start, _ = _until(client, lambda rows: any(CHOSEN in row["explanation"] for row in rows))
     _print(console, f"\n{client.user_id} is new and has chosen science fiction and mystery", start)
     similar = client.post("/api/v1/recommendations/similar", {"content_id": start[0]["content_id"], "limit": 5})
     names = ", ".join(f"{row['title']} ({row['relation']})" for row in similar["similar_content"][:3])
@@ -168,17 +170,25 @@ def _interact(
 ) -> bool:
     """Send interactions and wait for an answer that shows them; prints what moved and how long it took."""
     client.post("/api/v1/interactions", {"interactions": events})
-    accepted = time.perf_counter()
-    while time.perf_counter() - accepted < PATIENCE_S:
-        after = client.recommendations()
-        if learned(after):
-            took = (time.perf_counter() - accepted) * 1e3
-            console.print(f"... accepted, and {took:.0f} ms later the answer is different:")
-            _print(console, "after", after, before)
-            return True
-        time.sleep(0.005)
-    console.print(f"[red]The answer did not change within {PATIENCE_S:.0f} s.[/red]")
-    return False
+    after, took_s = _until(client, learned)
+    if not learned(after):
+        console.print(f"[red]The answer did not change within {PATIENCE_S:.0f} s.[/red]")
+        return False
+    console.print(f"... accepted, and {took_s * 1e3:.0f} ms later the answer is different:")
+    _print(console, "after", after, before)
+    return True
+
+
+def _until(client: Client, expected: Callable[[Rows], bool]) -> tuple[Rows, float]:
+    """Ask until the answer is as expected or patience ends; the last answer, and how many seconds it took."""
+    began, pause = time.perf_counter(), FIRST_PAUSE_S
+    while True:
+        rows = client.recommendations()
+        took_s = time.perf_counter() - began
+        if expected(rows) or took_s > PATIENCE_S:
+            return rows, took_s
+        time.sleep(pause)
+        pause *= 1.5
 
 
 def _ids(rows: Rows) -> set[str]:

@@ -7,6 +7,7 @@ import sqlite3
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -85,7 +86,14 @@ def live(person: Client, stack: Stack, services: Services) -> None:
     create_experiment(services, running, time.time())
     move_experiment(services, running.name, Status.RUNNING, time.time())
     person.post("/api/v1/profile/onboarding", {"genres": ["drama"]})
-    for title in person.recommendations(limit=20)[:12]:
+    shown: dict[str, Any] = {}
+
+    def takes_part() -> bool:
+        shown.update(person.post("/api/v1/recommendations", {"limit": 20}))
+        return running.name in shown["experiments"]
+
+    insist(takes_part, "the experiment")
+    for title in shown["recommendations"][:12]:
         seen = {"content_id": title["content_id"], "type": "watch_complete"}
         person.post("/api/v1/interactions", {"interactions": [seen, {**seen, "type": "like"}]})
     won = {"experiment_id": running.name, "metric_name": "signup", "conversion_id": "c-1"}
@@ -108,6 +116,8 @@ def live(person: Client, stack: Stack, services: Services) -> None:
             connection.execute(statement, (person.user_id,))
     query = "SELECT FROM rejected_events WHERE position(%s in payload) > 0"
     insist(lambda: rows(stack, query, person.user_id.encode()), "the broken event")
+    exposed = "SELECT FROM exposures WHERE user_id = %s"
+    insist(lambda: rows(stack, exposed, person.user_id), "the exposure")
 
 
 def test_no_store_queue_object_or_log_holds_the_id_afterwards(
