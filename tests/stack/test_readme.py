@@ -31,10 +31,13 @@ def block_with(kind: str, text: str) -> str:
     return found
 
 
+FREE = ("score_parts", "experiments", "weights")  # whose names depend on the viewer
+
+
 def shape(value: Any) -> Any:
     """The fields and kinds of a JSON answer, lists by their first element; scores by name are free."""
     if isinstance(value, dict):
-        return {name: "free" if name in ("score_parts", "experiments", "weights") else shape(part) for name, part in value.items()}
+        return {name: "free" if name in FREE else shape(part) for name, part in value.items()}
     if isinstance(value, list):
         return [shape(value[0])] if value else []
     return "number" if isinstance(value, int | float) else type(value).__name__
