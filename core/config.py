@@ -28,12 +28,14 @@ class StoreSettings:
     sql_writers: str = ""  # and those that it lets write
     sql_pool_size: int = 4  # connections per instance; max_instances x this stays below max_connections
     sql_timeout_s: float = 5.0  # statement and pool wait; below every request timeout
+    sql_prompt_timeout_s: float = 1.0  # of what a request looks up by key and can do without: its user, what changed
+    sql_connect_timeout_s: float = 3.0  # a connection takes milliseconds, through the connector once a certificate too
     redis_url: str = ""  # redis:// or rediss://; Memorystore's AUTH string is part of it
     redis_ca_file: str = ""  # certificate authority of Memorystore's TLS
     redis_timeout_s: float = 0.25  # a hot store slower than this is worse than the cold one
     state_ttl_s: int = 30 * 86_400  # design section 5: hot copies live 30 days, refreshed on use
     project: str = "sona-local"  # Google Cloud project of the topics
-    publish_timeout_s: float = 5.0  # collect answers 503 when the broker takes longer
+    publish_timeout_s: float = 3.0  # collect answers 503 when the broker takes longer
     pubsub_endpoint: str = ""  # host:port of a Pub/Sub stand-in; empty means Google's
     interactions_topic: str = "interactions"
     snapshots_bucket: str = "sona-snapshots"
@@ -64,17 +66,27 @@ class RankingSettings:
     rrf_k: float = 60.0  # Cormack et al. 2009
     mmr_lambda: float = 0.7  # design section 6
     genre_cap: float = 0.5  # of an answer from one primary genre; the mission's 0.4 costs NDCG@10 .004, this < .001
+    cold_start_draw: bool = False  # Thompson sampling of genres for new viewers; costs them .01 NDCG@10, the mean gains
+    exploration_share: float = 0.3  # of answers whose tenth place goes to a new title; NDCG@10 costs: 1 .0015 and .0025
+    events: str = ""  # JSON list of yearly occasions, instead of those of core.candidates.calendar; []: none
     search_weight: float = 0.7  # of what a request asks for in words, against all that is known of the viewer
     pool_size: int = 200  # candidates per strategy; recall at 200 exceeds .5 on the evaluation sets
     strategy_deadline_ms: float = 40.0  # later strategies are named in `degraded`
     history_decay: float = 0.8  # weight per step back in history; chosen on validation, reference EASE + decay
     half_life_days: float = 30.0  # preference vector: 0.95 ^ (days / 30)
+    # People in a snapshot whose order of likes, without a name, is compared with the viewer's; 0: none. It is data of
+    # persons and lasts until the next build. Worth it for long histories (ml-1m +.004), not on the streams.
+    kindred_viewers: int = 0
     popularity_half_life_days: float = 1.0  # online popularity; against 3, validation NDCG@10 +.014 and +.008
     # Tiers of the adapter: what each moves a score by at most, in log-odds per unit of match; 0 switches it off.
     # Chosen on validation: base 1 brings most, slow and fast .3 cost nothing there and 1 costs MovieTweetings .003.
     base_tier: float = 1.0  # what all users share
     slow_tier: float = 0.3  # what adaptations learned
     fast_tier: float = 0.3  # what the latest events taught; applied while it foretells
+    # Attention that shares weight among the signals by circumstances, of what the snapshot has learned: "best" by its
+    # held-back examples, a mechanism's name, "selected" (the three proposed for the query's type), or "": none.
+    fusion_attention: str = "best"
+    history_attention: str = ""  # a mechanism or "selected" pools the history into a query; "": .8^age, no worse
     pattern_strength: float = 0.3  # log-odds per unit of lift of the patterns found; 0: no patterns
     counters_max_age_s: float = 30.0  # shared counters are cached this long per instance, design section 2
 
@@ -147,11 +159,24 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivacySettings:
+    # Secrets of at least 32 bytes, separated by commas, the one in use first: names of users where their ids must not
+    # be, in the hot store and in the tombstones of the erased. Without one nobody can be erased.
+    keys: str = ""
+    events_kept_days: float = 400.0  # a year and a season; older ones live on in the state alone. 0: kept for ever
+    rejected_kept_days: float = 31.0  # events that could not be read; as long as dead letters
+    dead_letters: str = ""  # subscriptions, separated by commas, that an erasure looks through and `redeliver` empties
+
+
+@dataclass(frozen=True, slots=True)
 class TelemetrySettings:
-    exporter: str = ""  # otlp, or nothing: then OpenTelemetry is never imported
-    endpoint: str = ""  # of a collector that takes OTLP over HTTP, http://localhost:4318 for a sidecar
+    exporter: str = ""  # otlp (a collector), google (its Telemetry API) or nothing: OpenTelemetry is never imported
+    endpoint: str = ""  # takes OTLP over HTTP: http://localhost:4318 for a sidecar, https://telemetry.googleapis.com
+    service: str = "sona"  # name of what measures; Cloud Run gives each of its services and jobs theirs
+    region: str = ""  # where it runs; Google's Telemetry API asks for it
+    interval_s: float = 60.0  # between two exports of the measurements
     trace_share: float = 0.05  # of requests that are traced, unless the caller has decided
-    decisions: bool = False  # log what each answer was made of; a line of half a kilobyte per answer
+    decisions: bool = False  # log what each answer was made of; a line of two kilobytes per answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +191,10 @@ class Settings:
     log_level: str = "INFO"
     cache_dir: str = "/tmp/sona"  # snapshots and models; memory on Cloud Run, sized for two snapshots
     snapshot_max_age_s: float = 30.0  # how long an instance may serve before it looks at the active pointer
+    snapshot_max_mib: int = 300  # what is published; two must fit into an instance's /tmp, which is memory
     max_body_bytes: int = 262_144  # request bodies, gcp security checklist
+    request_deadline_s: float = 1.0  # stores hold an answer no longer; what they have not given is named in `degraded`
+    answer_ttl_s: float = 0.0  # how long an answer may be given again to a viewer who has done nothing since; 0: never
     impressions: bool = True  # publish what was shown (best effort)
     stores: StoreSettings = field(default_factory=StoreSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
@@ -176,6 +204,7 @@ class Settings:
     embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
     router: RouterSettings = field(default_factory=RouterSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     job: JobSettings = field(default_factory=JobSettings)
 
@@ -192,7 +221,12 @@ class SearchClientSettings:
 
 
 # Variables that Cloud Run sets under names of its own; ours win.
-_CLOUD_RUN = {"CLOUD_RUN_TASK_INDEX": "SONA_JOB_TASK_INDEX", "CLOUD_RUN_TASK_COUNT": "SONA_JOB_TASK_COUNT"}
+_CLOUD_RUN = {
+    "CLOUD_RUN_TASK_INDEX": "SONA_JOB_TASK_INDEX",
+    "CLOUD_RUN_TASK_COUNT": "SONA_JOB_TASK_COUNT",
+    "K_SERVICE": "SONA_TELEMETRY_SERVICE",
+    "CLOUD_RUN_JOB": "SONA_TELEMETRY_SERVICE",
+}
 
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
@@ -252,6 +286,11 @@ def read_search_client_settings(environ: Mapping[str, str] | None = None) -> Sea
     environ = os.environ if environ is None else environ
     read: SearchClientSettings = _build(SearchClientSettings, "DISCOVERY_PERSONALIZATION", {}, environ)
     return read
+
+
+def listed(names: str) -> tuple[str, ...]:
+    """The names in a setting that holds several, separated by commas."""
+    return tuple(name.strip() for name in names.split(",") if name.strip())
 
 
 @cache

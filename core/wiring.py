@@ -18,40 +18,58 @@ from pathlib import Path
 from typing import Any, cast
 
 from core import config, telemetry
-from core.config import Settings
+from core.attention.select import types_of
+from core.candidates.calendar import parse_calendar
+from core.config import Settings, listed
 from core.embedding.batch import encoder_version_of
 from core.embedding.model_store import EncoderHolder
 from core.errors import SonaError, StoreUnavailable
 from core.experiments.store import Experiments
+from core.exporting import start_exporting
+from core.flows.answer_memory import AnswerMemory
 from core.flows.experiment_memory import ExperimentMemory
+from core.flows.live import LiveMemory
 from core.flows.observations import ObservationRecorder
+from core.flows.outcomes import HALF_LIFE_S, OutcomeMemory
 from core.flows.pattern_memory import PatternMemory
 from core.flows.routing_memory import RoutingMemory
 from core.flows.services import Services
 from core.flows.trending import Trending
 from core.patterns.store import Patterns
+from core.routing.counters import RouteCounters
 from core.routing.model_choice import parse_models
+from core.routing.router import shipped_router
 from core.snapshot.publish import SnapshotHolder
 from core.stores.batched_limits import BatchedRateLimits
 from core.stores.breaker import Breaker, Guarded
+from core.stores.dead_letters import PubsubDeadLetters
+from core.stores.impressions import Impressions
 from core.stores.personal_data import PersonalData
 from core.stores.protocols import (
     Adapters,
+    Answers,
     Bucket,
     Catalog,
     Embeddings,
     EventLog,
     HotStates,
     PopularityCounters,
+    Publisher,
     RateLimits,
+    Transitions,
 )
+from core.stores.pseudonyms import Pseudonyms, pseudonyms
 from core.stores.pubsub import PubsubPublisher
+from core.stores.retention import Retention
 from core.stores.tiered import TieredStates
 from core.stores.valkey import ValkeyHotStates, ValkeyPopularity, client
+from core.stores.valkey_answers import ValkeyAnswers
 from core.stores.valkey_limits import ValkeyRateLimits
 from core.stores.valkey_routing import ValkeyRouteCounters
+from core.stores.valkey_transitions import ValkeyTransitions
 
 DAY_S = 86_400.0
+_NEVER_WAITING = ("publish_best_effort", "flush")  # of the publisher
 
 
 class PerProcess:
@@ -75,19 +93,23 @@ class PerProcess:
 
 def services_for(settings: Settings) -> Services:
     """Everything the flows work with, for the given settings. Nothing connects before it is used."""
-    stores = settings.stores
+    stores, names = settings.stores, pseudonyms(settings.privacy.keys)
     pool = PerProcess(lambda: Guarded(_pool(settings), Breaker("cold_store"), passing=("unlimited",)))
-    log = cast(EventLog, PerProcess(lambda: _event_log(pool)))
-    adapters = cast(Adapters, PerProcess(lambda: _adapters(pool)))
-    bucket = cast(Bucket, PerProcess(lambda: _bucket(settings)))
-    models = cast(Bucket, PerProcess(lambda: _bucket(settings, stores.models_bucket)))
+    log = cast(EventLog, PerProcess(lambda: _event_log(pool, names)))
+    adapters = cast(Adapters, PerProcess(lambda: _adapters(pool, names)))
+    storage = Breaker("bucket", patient=True)  # a snapshot takes longer than a request may
+    bucket = cast(Bucket, PerProcess(lambda: Guarded(_bucket(settings), storage)))
+    models = cast(Bucket, PerProcess(lambda: Guarded(_bucket(settings, stores.models_bucket), storage)))
     cache = Path(settings.cache_dir)
-    patterns = cast(Patterns, PerProcess(lambda: _patterns(pool)))
-    experiments = cast(Experiments, PerProcess(lambda: _experiments(pool)))
+    patterns = cast(Patterns, PerProcess(lambda: _patterns(pool, names)))
+    experiments = cast(Experiments, PerProcess(lambda: _experiments(pool, names)))
     half_life_s = settings.ranking.popularity_half_life_days * DAY_S
     valkey, breaker = client(stores), Breaker("hot_store")
-    hot = cast(HotStates, Guarded(ValkeyHotStates(valkey, stores.state_ttl_s), breaker))
+    hot = cast(HotStates, Guarded(ValkeyHotStates(valkey, stores.state_ttl_s, names), breaker))
     popularity = cast(PopularityCounters, Guarded(ValkeyPopularity(valkey, half_life_s), breaker))
+    answered = cast(PopularityCounters, Guarded(ValkeyPopularity(valkey, HALF_LIFE_S, "outcomes"), breaker))
+    transitions = cast(Transitions, Guarded(ValkeyTransitions(valkey), breaker))
+    parse_calendar(settings.ranking.events)  # a calendar that cannot be read stops the instance, not its requests
     return Services(
         settings=settings,
         log=log,
@@ -96,7 +118,11 @@ def services_for(settings: Settings) -> Services:
         catalog=cast(Catalog, PerProcess(lambda: _catalog(pool))),
         popularity=popularity,
         trending=Trending(popularity, log, half_life_s, settings.ranking.counters_max_age_s),
-        publisher=PubsubPublisher(stores),
+        outcome_counters=answered,
+        outcomes=OutcomeMemory(answered, log, settings.ranking.counters_max_age_s),
+        transitions=transitions,
+        live=LiveMemory(transitions, settings.ranking.counters_max_age_s),
+        publisher=cast(Publisher, Guarded(PubsubPublisher(stores), Breaker("broker"), passing=_NEVER_WAITING)),
         snapshots=SnapshotHolder(bucket, cache, settings.snapshot_max_age_s),
         bucket=bucket,
         models=models,
@@ -107,10 +133,18 @@ def services_for(settings: Settings) -> Services:
         experiments=experiments,
         experiment_memory=ExperimentMemory(experiments, settings.snapshot_max_age_s),
         observations=ObservationRecorder(experiments),
-        personal_data=cast(PersonalData, PerProcess(lambda: _personal_data(pool))),
+        impressions=cast(Impressions, PerProcess(lambda: _impressions(pool))),
+        personal_data=cast(PersonalData, PerProcess(lambda: _personal_data(pool, names))),
+        dead_letters=PubsubDeadLetters(stores, listed(settings.privacy.dead_letters)),
+        retention=cast(Retention, PerProcess(lambda: _retention(pool))),
         limits=BatchedRateLimits(cast(RateLimits, Guarded(ValkeyRateLimits(valkey), breaker))),
         routing=RoutingMemory(
-            ValkeyRouteCounters(valkey), parse_models(settings.router.models), settings.ranking.counters_max_age_s
+            cast(RouteCounters, Guarded(ValkeyRouteCounters(valkey), breaker)),
+            parse_models(settings.router.models),
+            settings.ranking.counters_max_age_s,
+        ),
+        answers=AnswerMemory(
+            cast(Answers, Guarded(ValkeyAnswers(valkey, settings.answer_ttl_s, names), breaker)), settings.answer_ttl_s
         ),
     )
 
@@ -121,34 +155,46 @@ def _pool(settings: Settings) -> Any:
     return pool(settings.stores)
 
 
-def _event_log(pool: Any) -> EventLog:
+def _event_log(pool: Any, names: Pseudonyms) -> EventLog:
     from core.stores.postgres.event_log import PostgresEventLog
 
-    return PostgresEventLog(pool)
+    return PostgresEventLog(pool, names)
 
 
-def _adapters(pool: Any) -> Adapters:
+def _adapters(pool: Any, names: Pseudonyms) -> Adapters:
     from core.stores.postgres.adapters import PostgresAdapters
 
-    return PostgresAdapters(pool)
+    return PostgresAdapters(pool, names)
 
 
-def _patterns(pool: Any) -> Patterns:
+def _patterns(pool: Any, names: Pseudonyms) -> Patterns:
     from core.stores.postgres.patterns import PostgresPatterns
 
-    return PostgresPatterns(pool)
+    return PostgresPatterns(pool, names)
 
 
-def _experiments(pool: Any) -> Experiments:
+def _experiments(pool: Any, names: Pseudonyms) -> Experiments:
     from core.stores.postgres.experiments import PostgresExperiments
 
-    return PostgresExperiments(pool)
+    return PostgresExperiments(pool, names)
 
 
-def _personal_data(pool: Any) -> PersonalData:
+def _impressions(pool: Any) -> Impressions:
+    from core.stores.postgres.impressions import PostgresImpressions
+
+    return PostgresImpressions(pool)
+
+
+def _personal_data(pool: Any, names: Pseudonyms) -> PersonalData:
     from core.stores.postgres.personal_data import PostgresPersonalData
 
-    return PostgresPersonalData(pool)
+    return PostgresPersonalData(pool, names)
+
+
+def _retention(pool: Any) -> Retention:
+    from core.stores.postgres.retention import PostgresRetention
+
+    return PostgresRetention(pool)
 
 
 def _hot_adapter(blob: bytes) -> bytes:
@@ -190,12 +236,12 @@ def migrate_database(settings: Settings) -> tuple[str, list[str]]:
 def services() -> Services:
     """The instance's services, built once. Raises ConfigurationError naming what is missing."""
     settings = config.settings()
-    telemetry.configure(settings.log_level)
+    telemetry.configure(settings.log_level, settings.stores.project)
     built = services_for(settings)
     _flush_at_exit(built.publisher.flush)
     atexit.register(lambda: built.routing.flush(time.time()))
     told = settings.telemetry
-    if end := telemetry.start_exporting(told.exporter, told.endpoint, told.trace_share):
+    if end := start_exporting(told, settings.stores.project):
         _flush_at_exit(end)
     return built
 
@@ -206,6 +252,7 @@ _SLOW_IMPORTS = {
     "publisher": "google.pubsub_v1",
     "snapshots": "google.cloud.storage",
     "encoders": "core.embedding.encoder",
+    "router": "core.embedding.encoder",
     "patterns": "core.stores.postgres.patterns",
     "experiments": "core.stores.postgres.experiments",
 }
@@ -230,6 +277,8 @@ def warm_up(*names: str) -> None:
         built.experiment_memory.running(time.time())
     if "encoders" in names:
         _warm_up_encoder(built)
+    if "router" in names:
+        _warm_up_router(built)
 
 
 def _warm_up_encoder(built: Services) -> None:
@@ -238,6 +287,15 @@ def _warm_up_encoder(built: Services) -> None:
         version = built.snapshots.current(time.time()).text_version
         if version:
             built.encoders.get(encoder_version_of(version)).embed(["warm up"])
+    except SonaError as error:
+        telemetry.logger("wiring").warning("started without a text encoder", reason=str(error))
+
+
+def _warm_up_router(built: Services) -> None:
+    """Load the encoder that the shipped router reads and route once, for functions that need no snapshot."""
+    router = shipped_router()
+    try:
+        types_of(router.route(built.encoders.get(router.encoder).token_vectors(["warm up"])[0]))
     except SonaError as error:
         telemetry.logger("wiring").warning("started without a text encoder", reason=str(error))
 

@@ -11,7 +11,7 @@ SOURCES = sorted((ROOT / "core").rglob("*.py")) + sorted((ROOT / "functions").rg
 
 # A module may import from its own layer and from the ones before it.
 LAYERS = [
-    {"errors", "config", "telemetry"},
+    {"errors", "config", "telemetry", "exporting"},
     {"numeric", "interaction", "catalog", "search_client"},
     {"stores", "profile", "snapshot", "candidates", "ranking", "adaptation", "patterns", "attention", "routing"}
     | {"embedding", "experiments", "importers", "engine"},

@@ -62,7 +62,7 @@ class LiveTransitions:
             self._lists.pop(source, None)
 
     def from_row(self, row: int) -> _List | None:
-        """Rows (k,) that people went on to, and their weights (k,): shares of all that did, shrunk. None: nobody did."""
+        """Rows (k,) that people went on to and their weights (k,), shrunk shares of all that did; None: nobody did."""
         with self._lock:
             found = self._lists.get(row)
             if found is None and row in self._counts:

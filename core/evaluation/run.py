@@ -36,9 +36,7 @@ VARIANTS: dict[str, Callable[[Variant], Variant]] = {
     "sona, no attention": lambda default: default.with_ranking(fusion_attention=""),
     "sona, dot-product attention": lambda default: default.with_ranking(fusion_attention="dot_product"),
     "sona, attention by selection": lambda default: default.with_ranking(fusion_attention=SELECTED),
-    "sona, attention by bandit": lambda default: replace(
-        default.with_ranking(fusion_attention=SELECTED), mechanisms=1
-    ),
+    "sona, attention by bandit": lambda default: replace(default.with_ranking(fusion_attention=SELECTED), mechanisms=1),
     "sona, history by temporal attention": lambda default: default.with_ranking(history_attention="temporal"),
     "sona, history by selection": lambda default: default.with_ranking(history_attention=SELECTED),
     "sona, no diversity": lambda default: default.with_ranking(mmr_lambda=1.0, genre_cap=1.0),

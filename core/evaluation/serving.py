@@ -47,9 +47,9 @@ Reshape = Callable[[Space], Space]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One configuration of the serving flow. `learning` False: users stay as they were at the cut. `live` False: nothing
-    is known of what people went on to since. `space`: what becomes of the adapters' space before anybody learns in it,
-    for controls."""
+    """One configuration of the serving flow. `learning` False: users stay as they were at the cut. `live` False:
+    nothing is known of what people went on to since. `space`: what becomes of the adapters' space before anybody learns
+    in it, for controls."""
 
     settings: RankingSettings = field(default_factory=RankingSettings)
     learning: bool = True
@@ -114,7 +114,9 @@ def recommend(
             served = restricted(snapshot, rows[only[i]])
         started = perf_counter()
         chosen = selection.choose()
-        answer = rank(served, state, counts, query, settings, now, adapter, patterns=patterns, attention=chosen, live=live)
+        answer = rank(
+            served, state, counts, query, settings, now, adapter, patterns=patterns, attention=chosen, live=live
+        )
         for part, ms in (answer.elapsed_ms | {"rank": (perf_counter() - started) * 1e3}).items():
             elapsed.setdefault(part, []).append(ms)
         finite = [item.row for item in answer.items if isfinite(item.score)][:K]

@@ -6,17 +6,22 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from core.adaptation.trigger import Thresholds
+from core.catalog import content_key
 from core.errors import CorruptData, InvalidInput, StoreUnavailable
 from core.flows.adapt import request_adaptation
+from core.flows.live import successions, tell_transitions
+from core.flows.outcomes import count_outcomes
 from core.flows.replay import fold_each, rebuild, snapshot_in_hand, thresholds_of
 from core.flows.services import Services
-from core.interaction import Event, Interaction, signal_strength, to_record
+from core.interaction import Event, Interaction, InteractionType, signal_strength, to_record
 from core.profile.codec import decode, encode
 from core.profile.state import UserState
 from core.snapshot.snapshot import Snapshot
-from core.stores.protocols import Appended, Due, EventLog, Fold, SequencedEvent, StoredState
-from core.telemetry import logger
+from core.stores.protocols import Appended, Due, EventLog, Fold, SequencedEvent, StoredState, Succession
+from core.telemetry import count, exporting, logger
 
 APPEND_AT_ONCE = 500  # events per transaction: bounds how long one user's row stays locked
 DAY_S = 86_400.0
@@ -54,10 +59,12 @@ class Ingested:
 @dataclass(frozen=True, slots=True)
 class Learning:
     """What the fold needs beside the events: the snapshot in whose space fast tiers learn (None: they stay as they
-    are), and when an adaptation is to be asked for."""
+    are), and when an adaptation is to be asked for. `liked` collects what the fold sees people go on to, by the place
+    in the log at which each fold ends: one that is rolled back leaves a place that is never reached, or told anew."""
 
     snapshot: Snapshot | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
+    liked: dict[int, list[Succession]] = field(default_factory=dict)
 
 
 def ingest(services: Services, message: Message, now: float) -> Ingested:
@@ -77,7 +84,10 @@ def ingest(services: Services, message: Message, now: float) -> Ingested:
         services.states.save_hot(message.user_id, state)
         if adaptation_due:
             request_adaptation(services, message.user_id, state.seq)
-    count_popularity(services, new, now)
+    count_popularity(services, new, now, learning.snapshot)
+    count_outcomes(services.outcome_counters, learning.snapshot, new, now)
+    tell_transitions(services.transitions, [like for item in new for like in learning.liked.get(item.seq, ())])
+    count_feedback(new)
     services.states.refresh_stale(now)
     total = len(message.events) + len(message.rejected)
     return Ingested(len(new), total - len(new) - len(rejected), len(rejected))
@@ -122,13 +132,19 @@ def fold_blob(user_id: str, learning: Learning, rebuilt: UserState | None = None
             raise CorruptData("a user state does not match its place in the log")
         folded = fold_each(state, new, learning.snapshot, learning.thresholds)
         asked = folded.pending.asked_seq > state.seq
+        learning.liked[folded.seq] = successions(learning.snapshot, state, folded, new)
         return encode(folded)
 
     return apply, lambda blob: asked
 
 
-def count_popularity(services: Services, new: Sequence[SequencedEvent], now: float) -> None:
-    """Add new positive events to the shared counters: best effort, lost counters are counted anew from the log."""
+def count_popularity(
+    services: Services, new: Sequence[SequencedEvent], now: float, snapshot: Snapshot | None = None
+) -> None:
+    """Add new positive events to the shared counters: best effort, lost counters are counted anew from the log.
+
+    Only titles that exist are counted once there is a catalogue to ask: callers may name as many others as they like.
+    """
     half_life_s = services.settings.ranking.popularity_half_life_days * DAY_S
     weights: dict[str, float] = {}
     for item in new:
@@ -139,9 +155,27 @@ def count_popularity(services: Services, new: Sequence[SequencedEvent], now: flo
     if not weights:
         return
     try:
-        services.popularity.add(weights, now)
+        known = weights.keys() if snapshot is None else _existing(services, list(weights), snapshot)
+        services.popularity.add({title: weight for title, weight in weights.items() if title in known}, now)
     except StoreUnavailable as error:
         log.warning("popularity not counted", titles=len(weights), reason=str(error))
+
+
+def _existing(services: Services, titles: Sequence[str], snapshot: Snapshot) -> set[str]:
+    """Those that the snapshot has, or the catalogue since."""
+    rows = snapshot.rows(np.fromiter(map(content_key, titles), np.uint64, len(titles)))
+    unknown = [title for title, row in zip(titles, rows, strict=True) if row < 0]
+    return set(titles) - set(unknown) | (services.catalog.exists(unknown) if unknown else set())
+
+
+def count_feedback(new: Sequence[SequencedEvent]) -> None:
+    """Count what was shown and what viewers made of it; `recommended` is whether they name the answer it was from."""
+    for item in new if exporting() else ():
+        if isinstance(event := item.event, Interaction):
+            strength = signal_strength(event)
+            liked = "positive" if strength > 0 else "negative" if strength < 0 else "neutral"
+            signal = "shown" if event.type is InteractionType.IMPRESSION else liked
+            count("sona.feedback", signal=signal, recommended="yes" if event.request_id else "no")
 
 
 def _batches(events: Sequence[Event]) -> Iterator[Sequence[Event]]:

@@ -15,7 +15,7 @@ from core.candidates.content import content
 from core.candidates.context import context
 from core.candidates.gather import Gathered, Ranking, gather
 from core.candidates.graph import graph
-from core.candidates.signals import SIGNALS, STRATEGY_OF
+from core.candidates.signals import FULL_EVIDENCE, SIGNALS, STRATEGY_OF
 from core.candidates.viewer import Viewer
 from core.config import RankingSettings
 from core.errors import ConfigurationError
@@ -80,7 +80,7 @@ def _by_signals(
     gathered = gather(asked, viewer, settings.strategy_deadline_ms)
     if gathered.failed and CONTEXT not in gathered.rankings:
         gathered, weights = gathered.joined_by(CONTEXT, SIGNALS[CONTEXT](viewer)), {CONTEXT: 1.0} | weights
-    fused = fuse_logs(gathered.rankings, weights, STRATEGY_OF, viewer.allowed, reach)
+    fused = fuse_logs(gathered.rankings, weights, STRATEGY_OF, viewer.allowed, reach, FULL_EVIDENCE)
     failed = tuple(dict.fromkeys(STRATEGY_OF.get(name, name) for name in gathered.failed))
     return Proposed(fused, sum(weights.values()), normalised(grouped(weights)), failed, gathered.elapsed_ms)
 

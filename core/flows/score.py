@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from core.adaptation.codec import UserAdapter
 from core.candidates.context import dated
-from core.candidates.signals import SIGNALS, STRATEGY_OF
+from core.candidates.signals import FULL_EVIDENCE, SIGNALS, STRATEGY_OF
 from core.candidates.viewer import Viewer, view
 from core.config import RankingSettings
 from core.errors import NotFound
@@ -69,7 +69,8 @@ def score_rows(
     total = sum(weights.values())
     components: dict[str, NDArray] = {}
     for name, weight in weights.items():
-        part = weight / total * standing(SIGNALS[name](viewer))[rows].astype(np.float64)
+        values = standing(SIGNALS[name](viewer), full=FULL_EVIDENCE.get(name, 0.0))
+        part = weight / total * values[rows].astype(np.float64)
         strategy = STRATEGY_OF.get(name, name)
         components[strategy] = components[strategy] + part if strategy in components else part
     proposed = np.sum(list(components.values()), axis=0)

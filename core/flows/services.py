@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from core.config import Settings
 from core.embedding.model_store import EncoderHolder
 from core.experiments.store import Experiments
+from core.flows.answer_memory import AnswerMemory
 from core.flows.experiment_memory import ExperimentMemory
+from core.flows.live import LiveMemory
 from core.flows.observations import ObservationRecorder
+from core.flows.outcomes import OutcomeMemory
 from core.flows.pattern_memory import PatternMemory
 from core.flows.routing_memory import RoutingMemory
 from core.flows.trending import Trending
@@ -16,6 +19,8 @@ from core.patterns.store import Patterns
 from core.snapshot.publish import SnapshotHolder
 from core.snapshot.snapshot import Snapshot
 from core.stores.batched_limits import BatchedRateLimits
+from core.stores.dead_letters import DeadLetters
+from core.stores.impressions import Impressions
 from core.stores.personal_data import PersonalData
 from core.stores.protocols import (
     Adapters,
@@ -25,7 +30,9 @@ from core.stores.protocols import (
     EventLog,
     PopularityCounters,
     Publisher,
+    Transitions,
 )
+from core.stores.retention import Retention
 from core.stores.tiered import TieredStates
 
 
@@ -38,6 +45,10 @@ class Services:
     catalog: Catalog
     popularity: PopularityCounters
     trending: Trending
+    outcome_counters: PopularityCounters
+    outcomes: OutcomeMemory
+    transitions: Transitions
+    live: LiveMemory
     publisher: Publisher
     snapshots: SnapshotHolder
     bucket: Bucket
@@ -49,9 +60,13 @@ class Services:
     experiments: Experiments
     experiment_memory: ExperimentMemory
     observations: ObservationRecorder
+    impressions: Impressions
     personal_data: PersonalData
+    retention: Retention
+    dead_letters: DeadLetters
     limits: BatchedRateLimits
     routing: RoutingMemory
+    answers: AnswerMemory
 
     def snapshot(self, now: float) -> tuple[Snapshot, tuple[str, ...]]:
         """The snapshot in hand, and ("snapshot",) when a newer one could not be looked for.

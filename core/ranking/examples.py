@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from core.candidates.signals import SIGNALS
+from core.candidates.signals import FULL_EVIDENCE, SIGNALS
 from core.candidates.viewer import Viewer
 from core.profile.session import current_session
 from core.ranking.fusion import standing
@@ -88,7 +88,7 @@ def _example(
 ) -> tuple[NDArray, NDArray, NDArray, tuple[float, ...]]:
     """Rows (p,), mass (p,), standings (p, s) and the facts of one moment."""
     viewer, target = moment.viewer, moment.target
-    every = np.stack([standing(SIGNALS[name](viewer)) for name in names])  # (s, n)
+    every = np.stack([standing(SIGNALS[name](viewer), full=FULL_EVIDENCE.get(name, 0.0)) for name in names])  # (s, n)
     others = viewer.allowed.copy()
     others[target] = False
     fixed = FIXED[history_bucket(viewer.positives)]

@@ -53,11 +53,12 @@ SHARPNESS = 0.03  # a title with this share of the best score stands a fifth as 
 FAINTEST = 1e-37  # best score that float32 can divide by; below, a signal is silent
 
 
-def standing(scores: NDArray, weight: float = 1.0) -> NDArray:
+def standing(scores: NDArray, weight: float = 1.0, full: float = 0.0) -> NDArray:
     """(n,) float32 in [0, weight], logarithmic: weight x log(1 + s / (c max s)) / log(1 + 1 / c), c = SHARPNESS.
 
     Item-item weights and counts span orders of magnitude. Their logarithms can be added as evidence; the scores
-    themselves would let the single largest decide. Evidence against, s < 0, counts like none.
+    themselves would let the single largest decide. Evidence against, s < 0, counts like none. The best score stands for
+    full evidence, unless it is smaller than `full`: little stays little in a signal whose scores say how much there is.
     """
     values = scores.astype(np.float32)
     best = float(values.max(initial=0.0))
@@ -66,6 +67,7 @@ def standing(scores: NDArray, weight: float = 1.0) -> NDArray:
         best = float(values.max(initial=0.0))
     if best < FAINTEST:
         return np.zeros_like(values)
+    best = max(best, full)
     np.maximum(values, 0.0, out=values)
     values *= np.float32(1 / (SHARPNESS * best))
     values += np.float32(1)  # log(1 + x): NumPy's log is vectorised, its log1p is not, and float32 needs no more here
@@ -80,14 +82,15 @@ def fuse_logs(
     groups: Mapping[str, str],
     allowed: NDArray,
     reach: int,
+    full: Mapping[str, float] | None = None,
 ) -> Fused:
     """The `reach` best allowed titles by the weighted sum of standings, over the whole catalogue: a log-linear model.
 
     signals: (n,) scores of every title; weights: by signal; groups: signal -> the strategy that it is a part of, when
-    that has another name.
+    that has another name; full: of signals whose scores do not mean more or less from request to request, see standing.
     """
     names = tuple(name for name in signals if weights.get(name, 0.0) > 0)
-    standings = [standing(signals[name], weights[name]) for name in names]
+    standings = [standing(signals[name], weights[name], (full or {}).get(name, 0.0)) for name in names]
     if not names:
         return Fused(np.empty(0, np.int64), np.empty(0), np.empty((0, 0)), (), log_odds=True)
     total = standings[0].copy()

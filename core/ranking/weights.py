@@ -13,13 +13,15 @@ from core.ranking.fusion import PRESETS
 Weights = dict[str, float]
 
 TUNED = "tuned"
-LIVE = "live"  # asked only where something is known of what happened since the snapshot
+# Asked only where something is known of what happened since the snapshot. A snapshot that learns its weights gives it
+# one only where it has foretold more than the others do without it.
+LIVE = "live"
 UPTO = (0, 5, 20)  # liked titles: new, one to five, six to twenty, more
 
 # Log-odds between the best standing and none, for the four lengths of history. Fallback of a snapshot that has learned
 # none of its own: chosen for NDCG@10 on the validation windows of two data sets at once.
 FIXED: tuple[Weights, ...] = tuple(
-    {"similar": 1.3, "following": 0.5, LIVE: 1.5, "sequence": 2.1, "content": 1.2, "graph": 0.9, "context": popular}
+    {"similar": 1.3, "following": 0.5, LIVE: 3.0, "sequence": 2.1, "content": 1.2, "graph": 0.9, "context": popular}
     for popular in (7.0, 8.0, 4.0, 1.2)
 )
 # Signals whose weights a snapshot learns; what cold start counts follows from that of context.

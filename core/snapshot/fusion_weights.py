@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from core.ranking.examples import Examples
 from core.ranking.fit import Shrinkage, as_matrix, fit_weights, gains
-from core.ranking.weights import COSTLY, FIXED, UPTO, Weights
+from core.ranking.weights import COSTLY, FIXED, LIVE, UPTO, Weights
 
 MIN_EXAMPLES = 400  # fewer, and what is judged on has an error as large as what there is to gain
 FITTED = 0.6  # of the stretch; the rest judges
@@ -45,11 +45,11 @@ def learn_fusion(examples: Examples, in_time: bool = True) -> LearnedFusion:
         return too_few(len(examples))
     parts = _parts(examples, in_time)
     report: dict[str, Any] = {"examples": len(examples)}
-    if COSTLY in examples.names:
-        spared = examples.without(COSTLY)
+    for name in filter(examples.names.__contains__, (COSTLY, LIVE)):
+        spared = examples.without(name)
         more = _judged(examples, parts) - _judged(spared, parts)
         error = float(more.std()) / len(more) ** 0.5
-        report[COSTLY] = {"gain": _rounded(more), "error": round(error, 5)}
+        report[name] = {"gain": _rounded(more), "error": round(error, 5)}
         examples = examples if float(more.mean()) > error else spared
     usual = np.concatenate([gains(examples.take(judging), as_matrix(FIXED, examples.names)) for judging in parts])
     gain = _judged(examples, parts) - usual

@@ -69,6 +69,9 @@ class EventLog(Protocol):
     def events(self, user_id: str, after_seq: int = 0) -> Iterator[SequencedEvent]:
         """The user's events in ingest order."""
 
+    def checkpoint(self, user_id: str) -> StoredState | None:
+        """The state that stands in for the events up to its seq, some of which may be gone; None: all are there."""
+
     def reject(self, reason: str, payload: bytes, message_id: str) -> None:
         """Keep an event that can never be applied, with the reason; the same message twice is kept once."""
 
@@ -83,6 +86,10 @@ class EventLog(Protocol):
 
     def popularity(self, since: float, half_life_s: float, now: float) -> dict[str, float]:
         """content_id -> sum over positive events since `since` of 2^(-(now - occurred_at) / half_life_s)."""
+
+    def outcomes(self, since: float, half_life_s: float, now: float) -> tuple[dict[str, float], dict[str, float]]:
+        """content_id -> decayed count, as in `popularity`, of how often it was shown in answers since then, and of the
+        positive events that name the answer they came from."""
 
     def evidence(self) -> Iterator[Event]:
         """Every event of every user but impressions, streamed by user and time, for the snapshot build."""
@@ -198,6 +205,39 @@ class PopularityCounters(Protocol):
         """Refill lost counters from the truth."""
 
 
+@dataclass(frozen=True, slots=True)
+class Succession:
+    """Somebody came to like the title `key` at `at` (Unix seconds), after the titles `earlier`, latest last."""
+
+    earlier: tuple[int, ...]  # core.catalog.content_key
+    key: int
+    at: float
+
+
+class Transitions(Protocol):
+    """The latest successions of everybody, best effort: they may be lost, and the oldest are forgotten."""
+
+    def add(self, successions: Sequence[Succession]) -> None:
+        """Add them, oldest first."""
+
+    def read(self, place: str | float, most: int) -> tuple[list[Succession], str]:
+        """At most `most`, oldest first, and the place to read on from.
+
+        place: where an earlier call ended, or the Unix seconds since when they were added. Fewer than `most` need not
+        be the last ones of all: entries that cannot be read are left out.
+        """
+
+
+class Answers(Protocol):
+    """Composed answers by their viewer (None: of all of whom nothing is known) and name, for a while."""
+
+    def get(self, user_id: str | None, name: bytes) -> bytes | None:
+        """The answer, None where there is none (any more)."""
+
+    def put(self, user_id: str | None, name: bytes, answer: bytes) -> None:
+        """Keep an answer; nothing is kept of a user who was erased."""
+
+
 class Publisher(Protocol):
     """The way into Pub/Sub. A message carries events of one user; the ordering key is the user."""
 
@@ -209,6 +249,23 @@ class Publisher(Protocol):
 
     def flush(self) -> None:
         """Send what is buffered; called on SIGTERM and at the end of a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One hop: through which kind of fact (director, cast, franchise) and which name, and to which title."""
+
+    kind: str
+    name: str
+    content_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How one title leads to another; the last step's title is `content_id`."""
+
+    content_id: str
+    steps: tuple[Step, ...]
 
 
 class Catalog(Protocol):
@@ -223,6 +280,11 @@ class Catalog(Protocol):
 
     def put_relationships(self, edges: Iterable[tuple[str, str, str, float]]) -> int:
         """(source, target, type, weight) rows of a snapshot build; reinforced weights are kept."""
+
+    def ways(self, content_id: str, via: Sequence[str], hops: int) -> list[Way]:
+        """Ways of at most `hops` hops to other titles through the people or franchises that they share, shortest first,
+        without coming by a title twice; of many, some of every name. None for an unknown title. Raises InvalidInput for
+        other kinds than director, cast and franchise, and for more than three hops."""
 
     def reinforcements(self) -> dict[tuple[str, str, str], float]:
         """(source, target, type) -> factor of the relationships that use has strengthened."""

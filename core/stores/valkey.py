@@ -1,7 +1,7 @@
 """Hot copies in Valkey: user states, adapters and the shared popularity counters. Every key has a time to live.
 
-A key carries `{id}` as its hash tag, so that a cluster keeps what one script touches on one node. The commands are
-those of Redis 7.2, which Memorystore has.
+No key names a user: it carries the user's pseudonym, as its hash tag, so that a cluster keeps what one script touches
+on one node. The commands are those of Redis 7.2, which Memorystore has.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from core.config import StoreSettings
-from core.errors import ConfigurationError, CorruptData, InvalidInput, StoreUnavailable
+from core.errors import ConfigurationError, CorruptData, InvalidInput, StoreSilent, StoreUnavailable
 from core.stores.protocols import NO_ADAPTER, StoredAdapter, StoredState
+from core.stores.pseudonyms import UNKEYED, Pseudonyms
 
 STORE = "hot_store"  # the name in StoreUnavailable and in `degraded`
 HEADER = struct.Struct(">QQ")  # version and seq before the blob
@@ -105,59 +106,87 @@ def client(stores: StoreSettings) -> redis.Redis:
 def translated() -> Iterator[None]:
     try:
         yield
+    except redis.TimeoutError as error:
+        raise StoreSilent(STORE, type(error).__name__) from error
     except redis.RedisError as error:
         raise StoreUnavailable(STORE, type(error).__name__) from error
     except UnicodeEncodeError as error:
         raise InvalidInput(f"not an id: {error}") from error
 
 
+class UserKeys:
+    """Names of one user's keys; `tag` is half the pseudonym in hexadecimal: 128 bits tell any number of users apart."""
+
+    def __init__(self, pseudonym: bytes) -> None:
+        self.tag = pseudonym[:16].hex()
+        self.state = f"user:{{{self.tag}}}:state"
+        self.adapter = f"user:{{{self.tag}}}:lora_adapter"
+        self.tombstone = f"user:{{{self.tag}}}:erased"
+        self.answers = f"rec:{{{self.tag}}}"
+
+
+def keys_of(user_id: str, pseudonyms: Pseudonyms = UNKEYED) -> UserKeys:
+    """Where a user's copies are."""
+    return UserKeys(pseudonyms.of(user_id))
+
+
 class ValkeyHotStates:
-    """HotStates: `user:{id}:state` and `user:{id}:lora_adapter` hold a header and the blob, `user:{id}:erased` is the
+    """HotStates: `user:{pseudonym}:state` and `...:lora_adapter` hold a header and the blob, `...:erased` is the
     tombstone of an erased user."""
 
-    def __init__(self, valkey: redis.Redis, ttl_s: int) -> None:
+    def __init__(self, valkey: redis.Redis, ttl_s: int, pseudonyms: Pseudonyms = UNKEYED) -> None:
         self._valkey = valkey
         self._ttl_s = ttl_s
+        self._pseudonyms = pseudonyms
         self._put = valkey.register_script(_PUT)
         self._get_both = valkey.register_script(_GET_BOTH)
 
     def get(self, user_id: str) -> StoredState | None:
         """The copy, whose time to live starts again. Raises CorruptData for a value without its header."""
+        key = self._keys(user_id).state
         with translated():
-            value: Any = self._valkey.getex(_state_key(user_id), ex=self._ttl_s)
+            value: Any = self._valkey.getex(key, ex=self._ttl_s)
         return None if value is None else _unpack_state(value)
 
     def get_with_adapter(self, user_id: str) -> tuple[StoredState | None, StoredAdapter | None]:
         """See HotStates. Their times to live start again, except of the record that there is no adapter."""
-        keys = [_state_key(user_id), _adapter_key(user_id), _tombstone_key(user_id)]
+        names = self._keys(user_id)
         with translated():
-            state, adapter = self._get_both(keys=keys, args=[self._ttl_s])
+            state, adapter = self._get_both(keys=[names.state, names.adapter, names.tombstone], args=[self._ttl_s])
         return (None if state is None else _unpack_state(state)), (
             None if adapter is None else _unpack_adapter(adapter)
         )
 
     def put(self, user_id: str, state: StoredState) -> bool:
+        names = self._keys(user_id)
         value = HEADER.pack(state.version, state.seq) + state.blob
-        return self._put_newer(_state_key(user_id), user_id, state.version, value, self._ttl_s)
+        return self._put_newer(names.state, names.tombstone, state.version, value, self._ttl_s)
 
     def put_adapter(self, user_id: str, adapter: StoredAdapter) -> bool:
+        names = self._keys(user_id)
         ttl_s = min(ABSENCE_TTL_S, self._ttl_s) if adapter == NO_ADAPTER else self._ttl_s
-        return self._put_newer(_adapter_key(user_id), user_id, adapter.version, _pack_adapter(adapter), ttl_s)
+        return self._put_newer(names.adapter, names.tombstone, adapter.version, _pack_adapter(adapter), ttl_s)
 
     def delete(self, user_id: str) -> None:
+        names = self._keys(user_id)
         with translated():
-            self._valkey.delete(_state_key(user_id), _adapter_key(user_id))
+            self._valkey.delete(names.state, names.adapter)
 
     def erase(self, user_id: str) -> None:
-        """Delete the copies and refuse new ones for as long as a copy could have lived."""
-        with translated(), self._valkey.pipeline(transaction=True) as pipeline:
-            pipeline.set(_tombstone_key(user_id), b"1", ex=self._ttl_s)
-            pipeline.delete(_state_key(user_id), _adapter_key(user_id))
-            pipeline.execute()
+        """Delete the copies and refuse new ones for as long as a copy could have lived; under older keys' names too."""
+        for pseudonym in self._pseudonyms.all_of(user_id):
+            names = UserKeys(pseudonym)
+            with translated(), self._valkey.pipeline(transaction=True) as pipeline:
+                pipeline.set(names.tombstone, b"1", ex=self._ttl_s)
+                pipeline.delete(names.state, names.adapter, names.answers)
+                pipeline.execute()
 
-    def _put_newer(self, key: str, user_id: str, version: int, value: bytes, ttl_s: int) -> bool:
+    def _keys(self, user_id: str) -> UserKeys:
+        return keys_of(user_id, self._pseudonyms)
+
+    def _put_newer(self, key: str, tombstone: str, version: int, value: bytes, ttl_s: int) -> bool:
         with translated():
-            return bool(self._put(keys=[key, _tombstone_key(user_id)], args=[version, value, ttl_s]))
+            return bool(self._put(keys=[key, tombstone], args=[version, value, ttl_s]))
 
 
 def _unpack_state(value: bytes) -> StoredState:
@@ -185,30 +214,18 @@ def _unpack_adapter(value: bytes) -> StoredAdapter:
     return StoredAdapter(value[start:], version, folded_upto_seq, generation, updated_at)
 
 
-def _state_key(user_id: str) -> str:
-    return f"user:{{{user_id}}}:state"
-
-
-def _adapter_key(user_id: str) -> str:
-    return f"user:{{{user_id}}}:lora_adapter"
-
-
-def _tombstone_key(user_id: str) -> str:
-    return f"user:{{{user_id}}}:erased"
-
-
 class ValkeyPopularity:
-    """PopularityCounters in one hash, `popularity:{half life}`; a value is exact within the precision of a double."""
+    """PopularityCounters in one hash, `name:{half life}`; a value is exact within the precision of a double."""
 
     KEPT_HALF_LIVES = 60  # a counter nobody touched for so long is below 1e-18 of what it was
     LARGEST_EXPONENT = (
         60  # then the landmark moves up to now: far from overflow, and the precision does not depend on it
     )
 
-    def __init__(self, valkey: redis.Redis, half_life_s: float) -> None:
+    def __init__(self, valkey: redis.Redis, half_life_s: float, name: str = "popularity") -> None:
         self._valkey = valkey
         self._half_life_s = half_life_s
-        self._key = f"popularity:{{{half_life_s:g}}}"
+        self._key = f"{name}:{{{half_life_s:g}}}"
         self._ttl_s = max(1, round(half_life_s * self.KEPT_HALF_LIVES))
         self._add = valkey.register_script(_ADD)
 

@@ -82,6 +82,15 @@ def test_no_evidence_and_evidence_against_stand_at_zero() -> None:
     assert standing(np.zeros(3)).tolist() == [0.0, 0.0, 0.0]
 
 
+def test_little_stays_little_where_scores_say_how_much_there_is() -> None:
+    little, plenty = np.array([0.02, 0.01, 0.0]), np.array([2.0, 1.0, 0.0])
+    assert standing(little)[0] == pytest.approx(1.0)
+    assert standing(little, full=1.0)[0] == pytest.approx(np.log1p(0.02 / 0.03) / np.log1p(1 / 0.03))
+    np.testing.assert_array_equal(standing(plenty, full=1.0), standing(plenty))
+    fused = fuse_logs({"a": little, "b": little[::-1]}, {"a": 1.0, "b": 1.0}, {}, np.ones(3, bool), 3, {"a": 1.0})
+    assert fused.rows[0] == 2  # what b says weighs more
+
+
 def test_one_infinite_score_does_not_silence_a_signal() -> None:
     assert standing(np.array([np.inf, np.nan, 1.0, 0.5])).tolist()[:3] == pytest.approx([0.0, 0.0, 1.0])
 

@@ -30,6 +30,7 @@ from core.snapshot.publish import activate, publish
 from core.snapshot.snapshot import Snapshot
 from core.stores.batched_limits import CALLERS, BatchedRateLimits
 from core.stores.gcs import ensure_bucket
+from core.stores.protocols import Succession
 from core.stores.valkey import client
 from core.wiring import services_for
 
@@ -87,10 +88,12 @@ def test_every_key_of_the_hot_store_ends_by_itself(services: Services, user: str
     services.states.load_with_adapter(user)
     services.states.erase_hot(f"{user}-erased")
     services.limits.take(user, "route", 1.0, 1, 1)
+    services.transitions.add([Succession((1,), 2, NOW)])
     valkey = client(services.settings.stores)
     assert [key for key in valkey.scan_iter("user:*") if valkey.ttl(key) < 0] == []
     assert [key for key in valkey.scan_iter("popularity:*") if valkey.ttl(key) < 0] == []
     assert [key for key in valkey.scan_iter("r*") if valkey.ttl(key) < 0] == []
+    assert [valkey.ttl(key) > 0 for key in valkey.scan_iter("live:*")] == [True]
 
 
 def pattern(number: int) -> KnownPattern:

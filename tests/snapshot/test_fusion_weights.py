@@ -10,7 +10,7 @@ from adapting import COMEDIES, DRAMAS, TITLES
 
 from core.interaction import Interaction, InteractionType
 from core.ranking.examples import TARGET, Examples
-from core.ranking.weights import COSTLY, FIXED, LEARNED
+from core.ranking.weights import COSTLY, FIXED, LEARNED, LIVE
 from core.snapshot.build import build
 from core.snapshot.fusion_weights import MIN_EXAMPLES, learn_fusion
 from core.snapshot.inputs import Interactions, collect_interactions
@@ -62,6 +62,13 @@ def test_a_costly_signal_is_asked_only_where_the_others_do_not_know_as_much() ->
     assert needed.asks(COSTLY)
     assert not spared.asks(COSTLY)
     assert needed.report[COSTLY]["gain"] > 0.05 > spared.report[COSTLY]["gain"]
+
+
+def test_what_people_went_on_to_since_gets_a_weight_only_where_it_has_foretold_something() -> None:
+    needed, silent = examples(900, LIVE), examples(900, "graph")
+    silent.standings[:, :, silent.names.index(LIVE)] = 0.0
+    assert learn_fusion(needed).asks(LIVE)
+    assert not learn_fusion(silent, in_time=False).asks(LIVE)
 
 
 def test_too_few_examples_keep_the_fixed_weights_and_say_so() -> None:

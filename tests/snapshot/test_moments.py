@@ -88,6 +88,32 @@ def test_the_counters_are_those_of_that_time(interactions: Interactions, world: 
         assert moment.viewer.trending == pytest.approx(counts / counts.sum(), abs=1e-6)
 
 
+def test_what_people_went_on_to_is_known_from_the_cut_to_that_time(interactions: Interactions, world: Snapshot) -> None:
+    """One like per viewer and day: each leads from the five days before to that day's title."""
+    stretch = last_stretch(interactions, 0.3, 1000)
+    rows = world.rows(interactions.key)
+    for index, moment in zip(stretch.asked, moments(interactions, stretch, world, HALF_LIFE_S, 0.8, 0), strict=True):
+        now, live = interactions.at[index], moment.viewer.live
+        since = (interactions.at >= stretch.cut) & (interactions.at < now) & (interactions.weight > 0)
+        assert live is not None
+        assert len(live) == np.count_nonzero(since)
+        expected: dict[int, float] = {}  # towards where this moment's title leads
+        for other in np.flatnonzero(since):
+            own = (interactions.user == interactions.user[other]) & (interactions.at < interactions.at[other])
+            for step, earlier in enumerate(rows[own][-5:][::-1].tolist()):
+                if earlier == moment.target:
+                    expected[int(rows[other])] = expected.get(int(rows[other]), 0.0) + 0.7**step
+        total = sum(expected.values())
+        found = live.from_row(moment.target)
+        told = dict(zip(found[0].tolist(), found[1].tolist(), strict=True)) if found else {}
+        assert told == pytest.approx({row: count / (total + 20) for row, count in expected.items()})
+
+
+def test_without_times_nothing_is_known_of_what_people_went_on_to(interactions: Interactions, world: Snapshot) -> None:
+    stretch = last_stretch(interactions, 0.1, 1000, holdout="last")
+    assert all(moment.viewer.live is None for moment in moments(interactions, stretch, world, HALF_LIFE_S, 0.8, 0))
+
+
 def test_titles_that_hardly_anybody_knew_are_no_candidates(interactions: Interactions, world: Snapshot) -> None:
     stretch = last_stretch(interactions, 0.3, 1000)
     for moment in moments(interactions, stretch, world, HALF_LIFE_S, 0.8, 3):
