@@ -58,24 +58,30 @@ COLUMNS = {
     "answers": "answers",
     "impressions": "shown",
     "ctr": "ctr",
-    "precision_at_1": "p@1",
     "precision_at_10": "p@10",
     "coverage": "coverage",
-    "gini": "gini",
     "latency_p95_ms": "p95 ms",
 }
 
 
 def _print_table(rows: list[dict]) -> None:
+    from rich.box import SIMPLE
     from rich.table import Table
 
     from core.local.terminal import console
 
-    table = Table(caption="--format csv or json has the days and the other columns", caption_justify="left")
-    table.add_column("", overflow="fold", min_width=14)
+    caption = "--format csv or json has the days and the other columns"
+    table = Table(box=SIMPLE, pad_edge=False, caption=caption, caption_justify="left")
+    table.add_column("", no_wrap=True)
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        cells = [f"{row[name]:.4g}" if row[name] is not None else "-" for name in COLUMNS]
+        cells = [_short(row[name]) for name in COLUMNS]
         table.add_row(f"{row['by']} {row['name']}".strip(), *cells)
     console.print(table)
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.3f}"

@@ -54,7 +54,8 @@ def add_stack_commands(app: typer.Typer, folder_of: Callable[[Path | None], Path
         supervisor.start_in_background(folder, port, demo_data, say)
         url = supervisor.read_state(folder)["url"]
         curl = curl_line(url, folder / "secret", "ann")
-        show({"url": url, "home": str(folder), "curl": curl}, as_json, f"[bold]SONA serves on {url}[/bold]\n\n{curl}")
+        text = f"[bold]SONA serves on {url}[/bold]: the console there, the interface at {url}/docs\n\n{curl}"
+        show({"url": url, "home": str(folder), "curl": curl}, as_json, text)
 
     @app.command(rich_help_panel=panel)
     def down(
