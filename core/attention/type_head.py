@@ -51,9 +51,7 @@ def save_head(folder: Path, head: TypeHead, facts: dict[str, Any]) -> ModelManif
 
 def open_head(folder: Path = SHIPPED) -> TypeHead:
     """Verify a model folder and load it. Raises CorruptData naming what is wrong with it."""
-    manifest, files = read_verified(folder, KIND)
-    if FILE not in files:
-        raise CorruptData(f"model {manifest.version} lacks {FILE}")
+    manifest, files = read_verified(folder, KIND, (FILE,))
     arrays, meta = unpack(files[FILE], KIND)
     try:
         weights, bias = (np.array(arrays[name], np.float32) for name in ("weights", "bias"))

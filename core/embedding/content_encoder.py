@@ -18,7 +18,7 @@ from core.embedding.content_encoder_graph import content_graph
 from core.embedding.content_encoder_network import ContentWeights
 from core.embedding.features import Vocabulary
 from core.embedding.model_folder import MODEL, ModelManifest, open_session, read_verified, write_manifest
-from core.errors import CorruptData, InvalidInput
+from core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -47,10 +47,7 @@ class ContentEncoder:
     @classmethod
     def open(cls, folder: Path, threads: int = 1) -> ContentEncoder:
         """Verify a model folder and load it. Raises CorruptData naming what is wrong with it."""
-        manifest, files = read_verified(folder, KIND)
-        wanted = {"dims", "text_dims", "text_version"}
-        if missing := {MODEL, VOCABULARY} - files.keys() | wanted - manifest.facts.keys():
-            raise CorruptData(f"model {manifest.version} lacks {', '.join(sorted(missing))}")
+        manifest, files = read_verified(folder, KIND, (MODEL, VOCABULARY), ("dims", "text_dims", "text_version"))
         return cls(manifest, open_session(files[MODEL], threads), Vocabulary.from_bytes(files[VOCABULARY]))
 
     def embed(self, titles: Sequence[Title], text: NDArray[np.floating] | None = None) -> Floats:

@@ -56,13 +56,11 @@ class Encoder:
 
         threads: of one run. What runs is what was hashed, and it may read no other file.
         """
-        manifest, files = read_verified(folder, KIND)
+        manifest, files = read_verified(folder, KIND, (MODEL, TOKENIZER), ("dims", "max_tokens"))
         facts = manifest.facts
         wanted = {"pooling": "mean", "normalize": True}
         if any(facts.get(name) != value for name, value in wanted.items()):
             raise CorruptData(f"model {manifest.version} is not pooled as this code pools: {wanted}")
-        if missing := {MODEL, TOKENIZER} - files.keys() | {"dims", "max_tokens"} - facts.keys():
-            raise CorruptData(f"model {manifest.version} lacks {', '.join(sorted(missing))}")
         return cls(manifest, open_session(files[MODEL], threads), _tokenizer(files[TOKENIZER], facts["max_tokens"]))
 
     def embed(self, texts: Sequence[str]) -> Floats:

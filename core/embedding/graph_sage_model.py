@@ -66,9 +66,7 @@ class GraphSage:
     @classmethod
     def open(cls, folder: Path) -> GraphSage:
         """Verify a model folder and load it. Raises CorruptData naming what is wrong with it."""
-        manifest, files = read_verified(folder, KIND)
-        if missing := {WEIGHTS, VOCABULARY} - files.keys():
-            raise CorruptData(f"model {manifest.version} lacks {', '.join(sorted(missing))}")
+        manifest, files = read_verified(folder, KIND, (WEIGHTS, VOCABULARY))
         arrays, _ = unpack(files[WEIGHTS], KIND)
         try:
             first, second, projection = (arrays[name].astype(np.float32) for name in ("first", "second", "projection"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,14 +82,19 @@ def read_manifest(folder: Path) -> ModelManifest:
         raise CorruptData(f"the manifest of a model cannot be read: {error}") from error
 
 
-def read_verified(folder: Path, kind: str) -> tuple[ModelManifest, dict[str, bytes]]:
+def read_verified(
+    folder: Path, kind: str, files: Collection[str] = (), facts: Collection[str] = ()
+) -> tuple[ModelManifest, dict[str, bytes]]:
     """The manifest and the bytes of every file it names, checked against it.
 
-    Raises CorruptData for a missing, truncated, oversized or changed file, and for a model of another kind.
+    Raises CorruptData for a missing, truncated, oversized or changed file, for a model of another kind, and for one
+    without the `files` and `facts` that the caller reads.
     """
     manifest = read_manifest(folder)
     if manifest.kind != kind:
         raise CorruptData(f"model {manifest.version} is a {manifest.kind!r}, not a {kind!r}")
+    if missing := {*files} - manifest.files.keys() | {*facts} - manifest.facts.keys():
+        raise CorruptData(f"model {manifest.version} lacks {', '.join(sorted(missing))}")
     return manifest, {name: _verified(folder, manifest, name) for name in manifest.files}
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core.embedding.content_encoder_graph import model, unit
 from core.embedding.model_folder import MODEL, ModelManifest, open_session, read_verified, write_manifest
 from core.embedding.user_encoder_network import UserWeights
-from core.errors import CorruptData, InvalidInput
+from core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -38,9 +38,7 @@ class UserEncoder:
     @classmethod
     def open(cls, folder: Path, threads: int = 1) -> UserEncoder:
         """Verify a model folder and load it. Raises CorruptData naming what is wrong with it."""
-        manifest, files = read_verified(folder, KIND)
-        if missing := {MODEL} - files.keys() | {"dims"} - manifest.facts.keys():
-            raise CorruptData(f"model {manifest.version} lacks {', '.join(sorted(missing))}")
+        manifest, files = read_verified(folder, KIND, (MODEL,), ("dims",))
         return cls(manifest, open_session(files[MODEL], threads))
 
     def embed(self, history: NDArray[np.floating], strength: NDArray[np.floating]) -> Floats:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from core.errors import NotFound
-from core.local.terminal import AsJson, console, say
+from core.local.terminal import AsJson, say, show
+
+if TYPE_CHECKING:
+    from core.embedding.encoder import Encoder
 
 train_app = typer.Typer(no_args_is_help=True, help="Train the models that come with the package.")
 
@@ -32,24 +34,13 @@ def router(
 
     Example: sona train router --out core/routing/model
     """
-    from core.embedding.encoder import Encoder
-    from core.embedding.weights import ensure_minilm
     from core.local.demo import demo_titles
     from core.routing.train import Recipe
     from core.routing.training import train_router, write
 
     recipe = Recipe()
-    with TemporaryDirectory() as workplace:
-        folder = ensure_minilm(encoder or Path(workplace) / "encoder", weights)
-        if folder is None:
-            raise NotFound("no encoder: install its weights or name their folder with --weights")
-        trained = train_router(Encoder.open(folder), list(demo_titles()), recipe, say)
-    facts = write(trained, out, kind, recipe)
-    held = facts["held_back"]
-    if as_json:
-        print(json.dumps(facts))
-    else:
-        console.print(f"{out}: {held['accuracy']:.3f} right, calibration error {held['calibration_error']:.3f}")
+    trained = train_router(_open_encoder(encoder, weights), list(demo_titles()), recipe, say)
+    _tell(out, write(trained, out, kind, recipe), as_json)
 
 
 @train_app.command("attention")
@@ -65,20 +56,28 @@ def attention(
     """
     from core.attention.type_head import save_head
     from core.attention.type_training import HeadRecipe, train_head
-    from core.embedding.encoder import Encoder
-    from core.embedding.weights import ensure_minilm
     from core.routing.router import shipped_router
 
     recipe = HeadRecipe()
-    with TemporaryDirectory() as workplace:
-        folder = ensure_minilm(encoder or Path(workplace) / "encoder", weights)
-        if folder is None:
-            raise NotFound("no encoder: install its weights or name their folder with --weights")
-        trained = train_head(shipped_router(), Encoder.open(folder), recipe, say)
+    trained = train_head(shipped_router(), _open_encoder(encoder, weights), recipe, say)
     facts = trained.facts(recipe)
     save_head(out, trained.head, facts)
+    _tell(out, facts, as_json)
+
+
+def _open_encoder(folder: Path | None, weights: str) -> Encoder:
+    """The encoder in a folder, or one built from its weights. Raises NotFound when there are none."""
+    from core.embedding.encoder import Encoder
+    from core.embedding.weights import ensure_minilm
+
+    with TemporaryDirectory() as workplace:
+        found = ensure_minilm(folder or Path(workplace) / "encoder", weights)
+        if found is None:
+            raise NotFound("no encoder: install its weights or name their folder with --weights")
+        return Encoder.open(found)
+
+
+def _tell(out: Path, facts: dict[str, Any], as_json: bool) -> None:
     held = facts["held_back"]
-    if as_json:
-        print(json.dumps(facts))
-    else:
-        console.print(f"{out}: {held['accuracy']:.3f} right, calibration error {held['calibration_error']:.3f}")
+    text = f"{out}: {held['accuracy']:.3f} right, calibration error {held['calibration_error']:.3f}"
+    show(facts, as_json, text)

@@ -144,9 +144,7 @@ def save_router(folder: Path, router: Router, kind: str, facts: dict[str, Any]) 
 
 def open_router(folder: Path = SHIPPED) -> Router:
     """Verify a model folder and load it. Raises CorruptData naming what is wrong with it."""
-    manifest, files = read_verified(folder, KIND)
-    if FILE not in files:
-        raise CorruptData(f"model {manifest.version} lacks {FILE}")
+    manifest, files = read_verified(folder, KIND, (FILE,))
     arrays, meta = unpack(files[FILE], KIND)
     try:
         if meta["classes"] != list(CLASSES):
