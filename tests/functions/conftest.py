@@ -99,6 +99,7 @@ def deployment(
             "STORES_SNAPSHOTS_BUCKET": f"snapshots-{run}",
             "STORES_INTERACTIONS_TOPIC": f"interactions-{run}",
             "AUTH_LOCAL_SECRET_FILE": str(home / "secret"),
+            "RANKING_STRATEGY_DEADLINE_MS": "10000",  # a busy machine leaves no strategy out
             "PRIVACY_KEYS": f"{SECRET}, an older key that is still known to everybody",
         }.items():
             environment.setenv(f"SONA_{name}", value)

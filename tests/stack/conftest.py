@@ -11,7 +11,9 @@ from core.local.stack import Stack
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     running = Stack(tmp_path_factory.mktemp("home"), None)
-    running.start()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SONA_RANKING_STRATEGY_DEADLINE_MS", "10000")  # a busy machine leaves no strategy out
+        running.start()
     yield running
     running.stop()
 

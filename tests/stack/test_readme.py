@@ -31,11 +31,11 @@ def block_with(kind: str, text: str) -> str:
     return found
 
 
-FREE = ("score_parts", "experiments", "weights")  # whose names depend on the viewer
+FREE = ("score_parts", "experiments", "weights", "degraded")  # which depend on the viewer and on the machine's load
 
 
 def shape(value: Any) -> Any:
-    """The fields and kinds of a JSON answer, lists by their first element; scores by name are free."""
+    """The fields and kinds of a JSON answer, lists by their first element."""
     if isinstance(value, dict):
         return {name: "free" if name in FREE else shape(part) for name, part in value.items()}
     if isinstance(value, list):
