@@ -6,7 +6,7 @@ An event is immutable and carries the id its client chose, so that delivering it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -16,6 +16,8 @@ MAX_STARS = 5.0
 
 
 class InteractionType(StrEnum):
+    """What a user did to a title. `signal_strength` says what each is evidence of."""
+
     IMPRESSION = "impression"
     SEARCH_CLICK = "search_click"
     WATCH_START = "watch_start"
@@ -63,6 +65,8 @@ class Onboarding:
 
 Event = Interaction | Onboarding
 
+_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (Interaction, Onboarding)}
+
 ONBOARDING = "onboarding"  # the log's type column for an Onboarding event
 
 # Signed strength of one event, in the order of design section 6: complete > rating > start > click > skip (negative).
@@ -90,7 +94,8 @@ def signal_strength(event: Interaction) -> float:
 
 def to_record(event: Event) -> dict[str, Any]:
     """Plain JSON form, with `type` naming what it is and absent values left out."""
-    record = {name: value for name, value in asdict(event).items() if value is not None and value is not False}
+    values = ((name, getattr(event, name)) for name in _FIELDS[type(event)])
+    record = {name: value for name, value in values if value is not None and value is not False}
     record["type"] = ONBOARDING if isinstance(event, Onboarding) else str(event.type)
     return record
 
@@ -98,8 +103,7 @@ def to_record(event: Event) -> dict[str, Any]:
 def from_record(record: Mapping[str, Any]) -> Event:
     """Inverse of `to_record`. Raises InvalidInput for a record that no event produced."""
     kind = Onboarding if record.get("type") == ONBOARDING else Interaction
-    known = {field.name for field in fields(kind)}
-    values = {name: value for name, value in record.items() if name in known}
+    values = {name: record[name] for name in _FIELDS[kind] if name in record}
     try:
         if kind is Onboarding:
             values |= {name: tuple(values.get(name, ())) for name in ("genres", "platforms")}

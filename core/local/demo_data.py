@@ -21,16 +21,20 @@ from core.flows.services import Services
 from core.flows.train_base import train_base
 from core.interaction import Event
 from core.local.demo import demo_titles
-from core.local.simulator import Simulated, simulate
+from core.local.simulator import AUDIENCE, Simulated, simulate
 from core.wiring import services_for
 
 SEED = 20_260_101
 REPORT_EVERY = 250  # viewers
 
 
-def load_demo(settings: Settings, marker: Path, progress: Callable[[str], None]) -> None:
-    """Load what is missing. An interrupted load goes on with the same simulated time, so nothing doubles."""
-    state = json.loads(marker.read_text()) if marker.exists() else {"until": time.time(), "loaded": False}
+def load_demo(settings: Settings, marker: Path, progress: Callable[[str], None], viewers: int = AUDIENCE) -> None:
+    """Load what is missing. An interrupted load goes on with the same simulated time and audience, so nothing doubles.
+
+    viewers: of the audience. Kept with the time in `marker` until everything is loaded.
+    """
+    begun = {"until": time.time(), "viewers": viewers, "loaded": False}
+    state = begun | (json.loads(marker.read_text()) if marker.exists() else {})
     if state["loaded"]:
         return
     marker.write_text(json.dumps(state))
@@ -40,7 +44,7 @@ def load_demo(settings: Settings, marker: Path, progress: Callable[[str], None])
     services.catalog.upsert(titles)
     with ThreadPoolExecutor(1) as beside:  # the encoder computes while the history waits for the database
         embedding = beside.submit(_embed, services, progress)
-        _load_history(services, titles, state["until"], progress)
+        _load_history(services, titles, state["until"], state["viewers"], progress)
         embedding.result()
     train_base(services, state["until"], progress)
     publish_snapshot(services, state["until"], activate_it=True, progress=progress)
@@ -54,8 +58,10 @@ def _embed(services: Services, progress: Callable[[str], None]) -> None:
     embed_if_possible(services, progress)
 
 
-def _load_history(services: Services, titles: list[Title], until: float, progress: Callable[[str], None]) -> None:
-    audience = simulate(titles, np.random.default_rng(SEED), until=until)
+def _load_history(
+    services: Services, titles: list[Title], until: float, viewers: int, progress: Callable[[str], None]
+) -> None:
+    audience = simulate(titles, np.random.default_rng(SEED), until=until, viewers=viewers)
     for number, (user_id, events) in enumerate(_by_viewer(audience)):
         if number % REPORT_EVERY == 0:
             progress(f"loading the history of simulated viewers: {number} of {len(audience.viewers)}")

@@ -38,6 +38,7 @@ class Client:
     user_id: str
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The JSON answer. Raises SonaError with the beginning of the body for any status but 2xx."""
         headers = _headers(self.secret, self.user_id)
         request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
         try:
@@ -47,6 +48,7 @@ class Client:
             raise SonaError(f"{path} answered {error.code}: {error.read().decode()[:300]}") from error
 
     def recommendations(self, **body: Any) -> Rows:
+        """The first SHOWN rows; `body` as POST /api/v1/recommendations takes it."""
         answer = self.post("/api/v1/recommendations", {"limit": SHOWN, **body})
         return list(answer["recommendations"])
 

@@ -52,6 +52,7 @@ class GatewayServer(Server):
 
     @property
     def url(self) -> str:
+        """Where the functions' paths, `/docs` and the console are."""
         return f"http://{HOST}:{self.port}"
 
     def command(self) -> list[str]:

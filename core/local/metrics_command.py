@@ -16,6 +16,8 @@ from core.local.terminal import Home
 
 
 class Format(StrEnum):
+    """How rows are printed."""
+
     TABLE = "table"
     JSON = "json"
     CSV = "csv"

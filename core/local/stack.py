@@ -20,6 +20,7 @@ from core.local.gateway import GatewayServer
 from core.local.gcs_server import GcsServer
 from core.local.postgres_server import PostgresServer
 from core.local.process import Server
+from core.local.simulator import AUDIENCE
 from core.local.valkey_server import ValkeyServer
 from core.stores.gcs import ensure_bucket
 from core.stores.postgres.migrate import migrate
@@ -50,10 +51,15 @@ class Stack:
         return self.postgres, self.valkey, self.storage, self.broker, self.gateway
 
     def settings(self) -> Settings:
+        """As the stack's processes read them: from the file that `start` has written, and no environment. Raises
+        ConfigurationError before that."""
         return read_settings({}, self.config_path)
 
-    def start(self, progress: Progress = lambda stage: None, demo: bool = True) -> None:
-        """Start what is not running. Raises ConfigurationError or StoreUnavailable with what to do about it."""
+    def start(self, progress: Progress = lambda stage: None, demo: bool = True, viewers: int = AUDIENCE) -> None:
+        """Start what is not running; demo: with the demo's titles and so many viewers, where they are not there yet.
+
+        Raises ConfigurationError or StoreUnavailable with what to do about it.
+        """
         self.home.mkdir(parents=True, exist_ok=True)
         progress("starting PostgreSQL, Valkey, Cloud Storage and Pub/Sub")
         with ThreadPoolExecutor(4) as threads:
@@ -66,7 +72,7 @@ class Stack:
         migrate(settings.stores)
         ensure_bucket(settings.stores)
         if demo:
-            load_demo(settings, self.home / "demo.json", progress)
+            load_demo(settings, self.home / "demo.json", progress, viewers)
         progress("starting the functions")
         self.gateway.start()
         ensure_topic(settings.stores, DEAD_LETTERS)
@@ -89,6 +95,7 @@ class Stack:
         return [server.name for server in dead]
 
     def stop(self) -> None:
+        """End every server, the gateway first. Works from any process."""
         for server in reversed(self.servers):
             server.stop()
 

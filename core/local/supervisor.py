@@ -68,6 +68,7 @@ def stop(home: Path) -> bool:
 
 
 def is_running(home: Path) -> bool:
+    """Whether a supervisor, started by whomever, holds the stack of this folder."""
     return _process(home) is not None
 
 

@@ -36,6 +36,8 @@ ENTRY = np.dtype(
 
 
 class Fact(IntFlag):
+    """What a user has done to a title so far, as flags of its entry in the history."""
+
     CLICKED = 1
     STARTED = 2
     SKIPPED = 4
@@ -54,6 +56,7 @@ _FLAGS = {
 
 
 def empty_history() -> NDArray:
+    """(0,) entries of the dtype ENTRY."""
     return np.empty(0, ENTRY)
 
 
@@ -140,7 +143,7 @@ def _merge(history: NDArray, event: Interaction) -> NDArray:
     found = np.flatnonzero(history["key"] == key)
     if len(found):
         entry = history[found[0]].copy()
-        history = np.delete(history, found[0])
+        history = np.concatenate([history[: found[0]], history[found[0] + 1 :]])
     else:
         entry = np.array((key, -np.inf, -np.inf, 0.0, np.nan, 0), ENTRY)[()]
     entry["last_at"] = max(entry["last_at"], event.occurred_at)
@@ -152,7 +155,9 @@ def _merge(history: NDArray, event: Interaction) -> NDArray:
     if stars is not None and (event.occurred_at, stars) > (entry["opinion_at"], _or_zero(entry["stars"])):
         entry["stars"], entry["opinion_at"] = stars, event.occurred_at
     place = int(np.searchsorted(history["last_at"], entry["last_at"], side="right"))
-    return np.insert(history, place, entry)
+    merged = np.empty(len(history) + 1, ENTRY)  # as np.insert, which takes three times as long
+    merged[:place], merged[place], merged[place + 1 :] = history[:place], entry, history[place:]
+    return merged
 
 
 def _or_zero(value: float) -> float:

@@ -35,7 +35,9 @@ def console_stack(chromium: tuple[str, str], tmp_path_factory: pytest.TempPathFa
     running = Stack(tmp_path_factory.mktemp("console"), None)
     try:
         running.start(demo=False)
+        running.gateway.stop()  # which would remember for half a minute that there was no text encoder
         fill(running.settings())
+        running.start(demo=False)
         wait_until_words_are_understood(running)
         yield running
     finally:

@@ -15,6 +15,7 @@ from core.local.broker.service import grpc_server
 
 
 def main() -> None:
+    """Serve until told to stop; a thread that dies takes the process with it, so that the supervisor starts another."""
     parser = argparse.ArgumentParser(prog="python -m core.local.broker", description="a loopback Pub/Sub broker")
     parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1 for PUBSUB_EMULATOR_HOST")
     parser.add_argument("--data", type=Path, required=True, help="folder of the durable queue")

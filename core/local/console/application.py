@@ -49,10 +49,10 @@ def console(here: Callable[[], Services] = services) -> Flask:
     app.config["SERVICES"] = here
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.before_request(refuse_strangers)
-    app.after_request(protected)
-    app.register_error_handler(SonaError, failed)
-    app.add_url_rule("/", "page", page)
-    app.add_url_rule(PATH, "console", page)
+    app.after_request(_protected)
+    app.register_error_handler(SonaError, _failed)
+    app.add_url_rule("/", "page", _page)
+    app.add_url_rule(PATH, "console", _page)
     app.add_url_rule(f"{PATH}/about", "about", about)
     app.add_url_rule(f"{PATH}/titles", "titles", titles)
     app.add_url_rule(f"{PATH}/token", "token", token, methods=["POST"])
@@ -60,22 +60,22 @@ def console(here: Callable[[], Services] = services) -> Flask:
     return app
 
 
-def our_services() -> Services:
+def _our_services() -> Services:
     built: Services = current_app.config["SERVICES"]()
     return built
 
 
 def refuse_strangers() -> Answer | None:
     """An answer to whom the console is not for; None lets the request pass."""
-    if our_services().settings.edition != LAPTOP:
-        return problem(404, "not_found", "no such path")
+    if _our_services().settings.edition != LAPTOP:
+        return _problem(404, "not_found", "no such path")
     if _name_in(f"//{request.host}") not in OUR_NAMES:
-        return problem(403, "forbidden", "the console answers on 127.0.0.1 and localhost only")
+        return _problem(403, "forbidden", "the console answers on 127.0.0.1 and localhost only")
     origin = request.headers.get("Origin")
     if origin is not None and origin != f"{request.scheme}://{request.host}":
-        return problem(403, "forbidden", "the console answers its own page only")
+        return _problem(403, "forbidden", "the console answers its own page only")
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none") and request.path not in ("/", PATH):
-        return problem(403, "forbidden", "the console answers its own page only")
+        return _problem(403, "forbidden", "the console answers its own page only")
     return None
 
 
@@ -86,21 +86,21 @@ def _name_in(address: str) -> str | None:
         return None
 
 
-def protected(response: Response) -> Response:
+def _protected(response: Response) -> Response:
     response.headers.update(HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")
     return response
 
 
-def failed(error: Exception) -> Answer:
-    return problem(503, "unavailable", str(error))
+def _failed(error: Exception) -> Answer:
+    return _problem(503, "unavailable", str(error))
 
 
-def problem(status: int, code: str, message: str) -> Answer:
+def _problem(status: int, code: str, message: str) -> Answer:
     return {"error": code, "message": message}, status
 
 
-def page() -> Response:
+def _page() -> Response:
     return file("index.html")
 
 
@@ -111,7 +111,7 @@ def file(name: str) -> Response:
 
 def about() -> dict[str, Any]:
     """Who can be chosen and what can be said at onboarding. Demo viewers are named while their history is loaded."""
-    here = our_services()
+    here = _our_services()
     known = [persona for persona in DEMO_VIEWERS.values() if here.log.load_state(persona.user_id) is not None]
     words = here.snapshot(time.time())[0].vocabulary
     return {
@@ -124,12 +124,12 @@ def about() -> dict[str, Any]:
 
 def titles() -> dict[str, Any]:
     """Facts about the titles in `id`, as many as are known."""
-    snapshot, _ = our_services().snapshot(time.time())
+    snapshot, _ = _our_services().snapshot(time.time())
     rows = {name: snapshot.row(name) for name in request.args.getlist("id")[:MAX_TITLES]}
-    return {"titles": {name: facts(snapshot.title(row)) for name, row in rows.items() if row is not None}}
+    return {"titles": {name: _facts(snapshot.title(row)) for name, row in rows.items() if row is not None}}
 
 
-def facts(title: Title) -> dict[str, Any]:
+def _facts(title: Title) -> dict[str, Any]:
     return {
         "title": title.title,
         "type": title.type,
@@ -146,6 +146,6 @@ def token() -> Answer:
     body = request.get_json(silent=True)  # None unless it is sent as JSON, which no foreign form can
     user_id = body.get("user_id") if isinstance(body, dict) else None
     if not isinstance(user_id, str) or not 0 < len(user_id) <= 128 or not user_id.isprintable():
-        return problem(422, "invalid_input", "user_id: 1 to 128 printable characters")
-    secret = read_secret(our_services().settings.auth.local_secret_file)
+        return _problem(422, "invalid_input", "user_id: 1 to 128 printable characters")
+    secret = read_secret(_our_services().settings.auth.local_secret_file)
     return {"token": sign_local_token(secret, user_id, lifetime_s=TOKEN_LIVES_S), "user_id": user_id}, 200

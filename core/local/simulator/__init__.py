@@ -25,7 +25,10 @@ from core.local.simulator.taste import Archetype, Taste, archetypes
 from core.local.simulator.viewer import Drift, Viewer, taste_of
 from core.local.simulator.viewing import history
 
+AUDIENCE = 2200  # viewers of the demo
+
 __all__ = [
+    "AUDIENCE",
     "DEMO_VIEWERS",
     "Archetype",
     "Drift",
@@ -55,6 +58,7 @@ class Simulated:
             yield from self.events_of(viewer)
 
     def events_of(self, viewer: Viewer) -> Iterator[Interaction]:
+        """One viewer's events, oldest first; the same at every call."""
         return history(viewer, self.screen, self.rhythm)
 
     def viewer(self, user_id: str) -> Viewer:
@@ -70,7 +74,7 @@ def simulate(
     rng: np.random.Generator,
     *,
     until: float,
-    viewers: int = 2200,
+    viewers: int = AUDIENCE,
     days: int = 180,
     onboarding_share: float = 0.5,
     drifting_share: float = 0.1,

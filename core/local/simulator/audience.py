@@ -35,6 +35,7 @@ class Period:
 
     @property
     def days(self) -> int:
+        """Rounded to whole ones."""
         return round((self.until - self.start) / 86_400.0)
 
 

@@ -25,6 +25,7 @@ DEFAULT_RUNTIME_MINUTES = 60
 
 
 def logistic(x: float) -> float:
+    """1 / (1 + e^-x): utility as a probability."""
     return 1.0 / (1.0 + math.exp(-x))
 
 
@@ -45,12 +46,14 @@ def interaction(
     rating: float | None = None,
     rewatch: bool = False,
 ) -> Interaction:
+    """An event whose id follows from viewer, title, kind and time (to the millisecond), so that replays agree."""
     at = round(at, 3)
     name = event_id(viewer.user_id, title.content_id, kind, at)
     return Interaction(name, viewer.user_id, title.content_id, kind, at, progress, rating, rewatch, device)
 
 
 def enjoyment(utility: float, rng: np.random.Generator) -> float:
+    """The utility, and the mood of the moment: normal with MOOD_SD."""
     return utility + MOOD_SD * float(rng.standard_normal())
 
 
@@ -60,6 +63,7 @@ def finishes(enjoyed: float, rng: np.random.Generator) -> bool:
 
 
 def runtime_s(title: Title) -> float:
+    """Seconds; DEFAULT_RUNTIME_MINUTES where the catalogue does not say."""
     return 60.0 * (title.runtime_minutes or DEFAULT_RUNTIME_MINUTES)
 
 
@@ -119,4 +123,5 @@ def react(viewer: Viewer, title: Title, utility: float, rng: np.random.Generator
 
 
 def draw_device(viewer: Viewer, rng: np.random.Generator) -> str:
+    """A device by the viewer's habits."""
     return DEVICES[bisect(viewer.habits.devices, rng.random())]

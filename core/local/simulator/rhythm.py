@@ -64,6 +64,7 @@ def slot_of(hour: int) -> int:
 
 
 def find_rhythm(screen: Screen, period: Period, rng: np.random.Generator) -> Rhythm:
+    """The rhythm of a period for all titles; only the waves of talk are drawn."""
     n = len(screen.titles)
     by_day = _arrivals(screen.titles, period) * _seasons(screen, period) * _waves(screen, period, rng)
     by_slot = np.ones((len(SLOTS), n), np.float32)

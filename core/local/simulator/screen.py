@@ -44,6 +44,7 @@ class Screen:
 
     @cached_property
     def acclaim(self) -> NDArray[np.float32]:
+        """(n,) quality of every title, the same for all viewers."""
         return np.array([acclaim(title.content_id) for title in self.titles], np.float32)
 
     def scores(self, taste: Taste) -> NDArray[np.float32]:

@@ -45,6 +45,7 @@ class Taste:
     favourites: tuple[tuple[str, float], ...] = ()
 
     def share(self, archetype: str) -> float:
+        """0 for an archetype that is not in the mixture."""
         return dict(self.mixture).get(archetype, 0.0)
 
 

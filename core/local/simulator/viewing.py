@@ -50,6 +50,7 @@ class Mind:
         self.pull[seen] = 0.0
 
     def multiply(self, rows: NDArray[np.int32], factor: float) -> None:
+        """Make titles more or less likely from here on, a change of taste included."""
         if not len(rows):
             return
         self.habits[rows] *= np.float32(factor)
@@ -70,7 +71,7 @@ class Mind:
         self.lift[rows[row]] += SIMILAR_LIFT * likeness[row]
 
 
-def new_mind(viewer: Viewer, screen: Screen) -> Mind:
+def _new_mind(viewer: Viewer, screen: Screen) -> Mind:
     n = len(screen.titles)
     habits = np.ones(n, np.float32)
     habits[screen.predecessor >= 0] = SEQUEL_FIRST
@@ -84,7 +85,7 @@ def new_mind(viewer: Viewer, screen: Screen) -> Mind:
 def history(viewer: Viewer, screen: Screen, rhythm: Rhythm) -> Iterator[Interaction]:
     """All events of one viewer in the period, oldest first; depends on the viewer's seed and the rhythm alone."""
     rng = np.random.default_rng([viewer.seed, 0])
-    mind = new_mind(viewer, screen)
+    mind = _new_mind(viewer, screen)
     clock = 0.0
     for at in sitting_times(viewer, rhythm, rng):
         at = max(float(at), clock + 600.0)  # nobody sits in two rooms
