@@ -15,6 +15,8 @@ TITLE_TYPES = ("movie", "series", "episode")
 
 
 class RelationshipType(StrEnum):
+    """What an edge of the title graph says; SEQUEL_OF has a direction, from the sequel to what came before."""
+
     SIMILAR_TO = "SIMILAR_TO"
     SEQUEL_OF = "SEQUEL_OF"
     SAME_GENRE = "SAME_GENRE"

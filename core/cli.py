@@ -45,6 +45,7 @@ snapshot_app = typer.Typer(no_args_is_help=True, help="Build, list and activate 
 
 
 def default_home() -> Path:
+    """Where the laptop edition keeps its data unless told: the user data directory of the operating system."""
     from platformdirs import user_data_path
 
     return user_data_path("sona")

@@ -20,6 +20,8 @@ from core.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
+    """Where the stores are, and how long they may take."""
+
     sql_dsn: str = ""  # a plain PostgreSQL connection string; empty where Cloud SQL is configured
     sql_instance: str = ""  # project:region:instance: connect through cloud-sql-python-connector with IAM
     sql_user: str = ""  # IAM database user of this workload, with sql_instance
@@ -45,6 +47,8 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class AuthSettings:
+    """Whose tokens count, and what their roles may."""
+
     issuer: str = ""  # with audience and jwks_url: tokens of an identity provider; all empty = everybody is refused
     audience: str = "sona"
     jwks_url: str = ""
@@ -53,14 +57,14 @@ class AuthSettings:
     admin_role: str = "admin"  # role claim that may plan and judge experiments
     push_audience: str = ""  # OIDC audience of Pub/Sub pushes; checked on ingest when set
     push_email: str = ""  # service account that pushes
-    push_checked: bool = (
-        False  # Cloud Run's IAM has verified the push and removed the signature; private functions only
-    )
+    push_checked: bool = False  # Cloud Run's IAM has checked and stripped the signature; private functions only
     push_jwks_url: str = "https://www.googleapis.com/oauth2/v3/certs"  # keys of the tokens that Pub/Sub pushes carry
 
 
 @dataclass(frozen=True, slots=True)
 class RankingSettings:
+    """How answers are composed; core.experiments.overrides says which of these a variant may change."""
+
     preset: str = "tuned"  # weights from data; or sona (.30/.20/.40/.10) or classic (.35/.25/.30/.10), design section 6
     fusion: str = "logs"  # logs (a log-linear model of the whole catalogue), rrf or scores
     rrf_k: float = 60.0  # Cormack et al. 2009
@@ -93,6 +97,8 @@ class RankingSettings:
 
 @dataclass(frozen=True, slots=True)
 class AdaptationSettings:
+    """When slow tiers learn, from what, and when an update is refused."""
+
     interactions: int = 5  # since the last adaptation was asked for, design section 6
     interval_s: float = 3600.0  # between two adaptations of one user, design section 6
     signal: float = 0.7  # accumulated |signal strength| to be exceeded, design section 6
@@ -114,6 +120,8 @@ class AdaptationSettings:
 
 @dataclass(frozen=True, slots=True)
 class PatternSettings:
+    """The ReasoningBank and its maintenance."""
+
     max_age_s: float = 60.0  # how long an instance may go on with patterns it has read
     capacity: int = 10_000  # patterns in the bank and in every instance: searched in a quarter of a millisecond
     min_similarity: float = 0.7  # below, a pattern is about something else; design section 12
@@ -127,6 +135,8 @@ class PatternSettings:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingSettings:
+    """The text encoder."""
+
     threads: int = 1  # of the encoder per run; a function shares its cores with other requests, a job may take them all
     page: int = 128  # titles between two writes of the job: enough to sort by length, two seconds of work to lose
     weights: str = ""  # folder with the published weights, where no installed package brings them
@@ -134,8 +144,9 @@ class EmbeddingSettings:
 
 @dataclass(frozen=True, slots=True)
 class RouterSettings:
-    # Language models to choose among, a JSON list: cost of an answer in the budget's unit, its usual latency, and the
-    # share of good answers to the easiest and the hardest queries. Four sizes as examples: put in your own.
+    """Language models to choose among, a JSON list: cost of an answer in the budget's unit, its usual latency, and the
+    share of good answers to the easiest and the hardest queries. Four sizes as examples: put in your own."""
+
     models: str = (
         '[{"model_id": "nano", "cost": 0.0001, "latency_ms": 150, "accuracy_easy": 0.88, "accuracy_hard": 0.45},'
         ' {"model_id": "small", "cost": 0.0005, "latency_ms": 350, "accuracy_easy": 0.92, "accuracy_hard": 0.62},'
@@ -160,6 +171,8 @@ class LimitSettings:
 
 @dataclass(frozen=True, slots=True)
 class PrivacySettings:
+    """How long personal data is kept, and under which names."""
+
     # Secrets of at least 32 bytes, separated by commas, the one in use first: names of users where their ids must not
     # be, in the hot store and in the tombstones of the erased. Without one nobody can be erased.
     keys: str = ""
@@ -170,6 +183,8 @@ class PrivacySettings:
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySettings:
+    """What is measured, and where it goes."""
+
     exporter: str = ""  # otlp (a collector), google (its Telemetry API) or nothing: OpenTelemetry is never imported
     endpoint: str = ""  # takes OTLP over HTTP: http://localhost:4318 for a sidecar, https://telemetry.googleapis.com
     service: str = "sona"  # name of what measures; Cloud Run gives each of its services and jobs theirs
@@ -181,12 +196,16 @@ class TelemetrySettings:
 
 @dataclass(frozen=True, slots=True)
 class JobSettings:
+    """This task's place in a job."""
+
     task_index: int = 0  # of a Cloud Run job, which sets CLOUD_RUN_TASK_INDEX
     task_count: int = 1  # CLOUD_RUN_TASK_COUNT
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
+    """Everything that an instance is told; frozen, so that it can be shared and be part of keys."""
+
     edition: str = "cloud"  # "laptop" only in the embedded edition: allows its token signer
     log_level: str = "INFO"
     cache_dir: str = "/tmp/sona"  # snapshots and models; memory on Cloud Run, sized for two snapshots

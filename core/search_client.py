@@ -91,6 +91,7 @@ class SearchPersonalizer:
             self._users.pop(user_id, None)
 
     def close(self) -> None:
+        """Take no more calls; those under way are not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _look_up(self, user_id: str, key: _Key) -> tuple[_Kept, list[SearchResult] | None]:

@@ -12,4 +12,5 @@ warm_up("log", "snapshots")
 
 @functions_framework.http
 def adapt(request: Request) -> Response:
+    """Entry point of the push subscription: 200 acknowledges a message, 503 has it delivered again."""
     return dispatch(request, ADAPT_ROUTES, services)

@@ -8,6 +8,7 @@ from core.wiring import services
 
 
 def adapt_users() -> dict[str, int]:
+    """Entry point; verdict -> users of this task's shard. A repetition finds only what is still due."""
     built = services()
     job = built.settings.job
     done = story.adapt_users(built, job.task_index, job.task_count, time.time)

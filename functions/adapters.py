@@ -12,4 +12,5 @@ warm_up("log", "snapshots", "publisher")
 
 @functions_framework.http
 def adapters(request: Request) -> Response:
+    """Entry point for the paths of ADAPTER_ROUTES; errors are JSON too."""
     return dispatch(request, ADAPTER_ROUTES, services)

@@ -12,4 +12,5 @@ warm_up("router")
 
 @functions_framework.http
 def attention(request: Request) -> Response:
+    """Entry point for the paths of ATTENTION_ROUTES; errors are JSON too."""
     return dispatch(request, ATTENTION_ROUTES, services)

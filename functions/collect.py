@@ -12,4 +12,5 @@ warm_up("publisher")
 
 @functions_framework.http
 def collect(request: Request) -> Response:
+    """Entry point for the paths of COLLECT_ROUTES; errors are JSON too."""
     return dispatch(request, COLLECT_ROUTES, services)

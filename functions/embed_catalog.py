@@ -9,6 +9,7 @@ from core.wiring import services
 
 
 def embed_catalog() -> dict[str, Any]:
+    """Entry point; what this task did. A repetition embeds only what has no current vector yet."""
     log, built = logger("embed_catalog"), services()
     job = built.settings.job
     done = story.embed_catalog(built, job.task_index, job.task_count, progress=log.info)

@@ -12,4 +12,5 @@ warm_up("log", "publisher")
 
 @functions_framework.http
 def experiments(request: Request) -> Response:
+    """Entry point for the paths of EXPERIMENT_ROUTES; errors are JSON too."""
     return dispatch(request, EXPERIMENT_ROUTES, services)

@@ -12,4 +12,5 @@ warm_up("log", "publisher", "snapshots")
 
 @functions_framework.http
 def ingest(request: Request) -> Response:
+    """Entry point of the push subscription: 200 acknowledges a message, 503 has it delivered again."""
     return dispatch(request, INGEST_ROUTES, services)

@@ -10,6 +10,7 @@ from core.wiring import services
 
 
 def maintain_patterns() -> None:
+    """Entry point: one run of the maintenance, then what retention no longer keeps is dropped."""
     built, log = services(), logger("maintain_patterns")
     kind = built.settings.patterns.maintenance
     log.info("patterns maintained", **story.maintain_patterns(built, kind, time.time(), progress=log.info))

@@ -6,6 +6,7 @@ from core.wiring import migrate_database
 
 
 def migrate() -> None:
+    """Entry point; a schema that is the newest stays as it is."""
     own = settings()
     configure(own.log_level)
     version, missing = migrate_database(own)

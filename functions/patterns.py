@@ -12,4 +12,5 @@ warm_up("log", "snapshots", "patterns")
 
 @functions_framework.http
 def patterns(request: Request) -> Response:
+    """Entry point for the paths of PATTERN_ROUTES; errors are JSON too."""
     return dispatch(request, PATTERN_ROUTES, services)

@@ -13,4 +13,5 @@ warm_up("publisher")
 
 @functions_framework.http
 def profiles(request: Request) -> Response:
+    """Entry point for the paths of PROFILE_ROUTES and PRIVACY_ROUTES; errors are JSON too."""
     return dispatch(request, PROFILE_ROUTES | PRIVACY_ROUTES, services)

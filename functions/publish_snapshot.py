@@ -8,6 +8,7 @@ from core.wiring import services
 
 
 def publish_snapshot() -> None:
+    """Entry point; instances take the snapshot up within `snapshot_max_age_s`."""
     built, log = services(), logger("publish_snapshot")
     done = story.publish_snapshot(built, time.time(), activate_it=True, progress=log.info)
     log.info("snapshot published", **done)

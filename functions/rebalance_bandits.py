@@ -8,6 +8,7 @@ from core.wiring import services
 
 
 def rebalance_bandits() -> dict[str, dict[str, float]]:
+    """Entry point; experiment -> new weights of its variants."""
     done = rebalance_all(services(), np.random.default_rng())
     logger("rebalance_bandits").info("bandits rebalanced", weights=done)
     return done

@@ -12,4 +12,5 @@ warm_up("snapshots", "publisher", "encoders", "patterns", "experiments")
 
 @functions_framework.http
 def recommend(request: Request) -> Response:
+    """Entry point for the paths of RECOMMEND_ROUTES; errors are JSON too."""
     return dispatch(request, RECOMMEND_ROUTES, services)

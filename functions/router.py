@@ -12,4 +12,5 @@ warm_up("snapshots", "encoders")
 
 @functions_framework.http
 def router(request: Request) -> Response:
+    """Entry point for the paths of ROUTER_ROUTES; errors are JSON too."""
     return dispatch(request, ROUTER_ROUTES, services)

@@ -10,6 +10,7 @@ from core.wiring import services
 
 
 def train_base() -> None:
+    """Entry point: base generation, encoders and graph embedding, one after the other."""
     built, log = services(), logger("train_base")
     log.info("base generation trained", **story.train_base(built, time.time(), progress=log.info))
     log.info("encoders trained", **train_encoders(built, progress=log.info))

@@ -29,6 +29,8 @@ SAMPLE = 1000  # log entries that are looked at
 
 @dataclass(frozen=True, slots=True)
 class Service:
+    """A Cloud Run service and the two revisions that its traffic is divided between."""
+
     name: str
     serving: str  # the revision with most of the traffic
     newest: str
@@ -47,6 +49,7 @@ class Cloud:
         return [service(name, known[name]) for name in names if name in known]
 
     def route(self, name: str, shares: dict[str, int]) -> None:
+        """Revision -> percent of the service's traffic, 100 in all."""
         revisions = ",".join(f"{revision}={share}" for revision, share in shares.items() if share)
         self._run("run", "services", "update-traffic", name, self._region, f"--to-revisions={revisions}", "--quiet")
 
@@ -63,6 +66,7 @@ class Cloud:
 
 
 def service(name: str, status: dict[str, Any]) -> Service:
+    """A service from what `gcloud run services list` says of it."""
     shares = sorted(status.get("traffic", []), key=lambda target: -int(target.get("percent", 0)))
     serving = shares[0].get("revisionName", "") if shares else ""
     return Service(name, serving or status["latestReadyRevisionName"], status["latestReadyRevisionName"])
@@ -82,6 +86,7 @@ def trouble(answers: list[tuple[int, float]]) -> str | None:
 
 
 def hold(cloud: Cloud, names: list[str]) -> None:
+    """Pin every service to the revision that serves most of its traffic."""
     for found in cloud.services(names):
         cloud.route(found.name, {found.serving: 100})
         print(f"{found.name}: all traffic stays on {found.serving}")
@@ -103,6 +108,8 @@ def release(cloud: Cloud, names: list[str], watch_s: int, check: str = "") -> st
 
 
 def advance(cloud: Cloud, moving: list[Service], watch_s: int) -> str | None:
+    """Give the newest revisions STEPS of the traffic, each for `watch_s`; the first trouble, if any, with traffic as
+    it then is."""
     for share in STEPS:
         for found in moving:
             cloud.route(found.name, {found.newest: share, found.serving: 100 - share})
@@ -115,6 +122,7 @@ def advance(cloud: Cloud, moving: list[Service], watch_s: int) -> str | None:
 
 
 def main() -> None:
+    """Exit status 1, with the reason, when the traffic went back."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("hold", "release"))
     parser.add_argument("region")

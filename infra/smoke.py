@@ -19,11 +19,13 @@ PUSHED = ("ingest", "adapt")  # only Pub/Sub may call them; `sona-migrate` and t
 
 
 def token(audience: str) -> str:
+    """An identity token of whoever is signed in to gcloud."""
     command = ["gcloud", "auth", "print-identity-token", f"--audiences={audience}"]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def ask(url: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
+    """Status and JSON body; the body of an error is not read."""
     request = urllib.request.Request(url, body, {"Content-Type": "application/json", **(headers or {})})
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
@@ -53,6 +55,7 @@ def problems(functions: dict[str, str], api: str | None) -> list[str]:
 
 
 def main() -> None:
+    """Exit status 1, with every problem, when something does not work."""
     outputs = {name: output["value"] for name, output in json.loads(Path(sys.argv[1]).read_text()).items()}
     found = problems(outputs["functions"], outputs["api"])
     if found:

@@ -31,6 +31,7 @@ from core.telemetry import measure
 
 
 def answer_load(call: Call) -> schemas.LoadOut:
+    """A user's adapter as requests apply it; who has none may get one that changes nothing."""
     loaded = load_adapter(call.services, call.user(), call.body.create_if_missing, call.now)
     return {
         "adapter_weights": None if loaded.weights is None else base64.b64encode(loaded.weights).decode(),
@@ -41,6 +42,7 @@ def answer_load(call: Call) -> schemas.LoadOut:
 
 
 def answer_adapt(call: Call) -> schemas.AdaptOut:
+    """Embeddings as a user's adapters change them."""
     user_id = call.user()
     rows, flat = call.body.rows(space_dims(call.services, call.now))
     done = adapt_embeddings(call.services, user_id, rows, call.now)
@@ -53,13 +55,15 @@ def answer_adapt(call: Call) -> schemas.AdaptOut:
 
 
 def answer_update(call: Call) -> schemas.UpdateOut:
+    """Hand in one interaction to learn from; the adapter follows when it is ingested."""
     user_id = call.user()
     event = call.body.interaction.event(user_id, call.now, call.now)
     collect(call.services, user_id, [event])
     return {"status": "accepted", "event_id": event.event_id}
 
 
-def answer_stats(call: Call) -> schemas.StatsOut:
+def answer_stats(call: Call) -> schemas.AdapterStatsOut:
+    """What is known of a user's adapter: versions, norms, what it learned from, the latest trainings."""
     user_id = call.user()
     found = adapter_stats(call.services, user_id)
     current, folded = found.current, found.current.folded_upto_seq if found.current else 0
@@ -109,6 +113,8 @@ def _adaptation(entry: Adaptation) -> schemas.AdaptationOut:
 
 
 def answer_rollback(call: Call) -> schemas.RollbackOut:
+    """Make an earlier version of a user's adapter the newest again. What was learned since is not learned again by
+    itself."""
     restored = roll_back(call.services, call.user(), call.body.version, call.now)
     return {
         "status": "rolled_back",
@@ -119,6 +125,7 @@ def answer_rollback(call: Call) -> schemas.RollbackOut:
 
 
 def answer_train(call: Call) -> schemas.TrainOut:
+    """Train a user's adapter now. Too few events are a 400, a second training too soon a 429 except for services."""
     user_id, auth = call.user(), call.services.settings.auth
     privileged = bool(auth.service_role) and auth.service_role in call.identity.roles
     try:

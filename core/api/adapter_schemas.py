@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
-from core.api.schemas import ContextFields, EventFields, ForUser, Id, Strict
+from core.api.schemas import ContextFields, Degraded, EventFields, ForUser, Id, Moment, Strict
 from core.errors import InvalidInput
 from core.interaction import Event, InteractionType
 from core.numeric.vectors import Floats, require_finite
@@ -19,10 +19,14 @@ NEUTRAL_STARS, STARS_PER_STRENGTH = 3.0, 2.0  # a rating's signal strength -1..1
 
 
 class LoadBody(ForUser):
-    create_if_missing: bool = False
+    """Whose adapter."""
+
+    create_if_missing: bool = Field(False, description="store one that changes nothing for whoever has none")
 
 
 class AdaptBody(ForUser):
+    """Embeddings of the generation's space to be changed as the user's adapter does: rows, or one flat list of rows."""
+
     base_embeddings: (
         Annotated[list[float], Field(min_length=1, max_length=MAX_VALUES)]
         | Annotated[list[list[float]], Field(min_length=1, max_length=MAX_VALUES)]
@@ -43,10 +47,13 @@ class TaughtFields(EventFields):
     """An interaction that may say its strength and its context. The type decides what it means; of a rating without
     stars and of progress without a share, the strength says them."""
 
-    signal_strength: float | None = Field(None, ge=-1, le=1)
+    signal_strength: float | None = Field(
+        None, ge=-1, le=1, description="read only of a rating without stars and of progress without a share"
+    )
     context: ContextFields | None = None
 
     def event(self, user_id: str, now: float, arrived_at: float, fallback_id: str | None = None) -> Event:
+        """As EventFields.event, with stars, share and device out of what else was said."""
         said: dict[str, Any] = {}
         strength = self.signal_strength
         if strength is not None and self.type is InteractionType.RATING_EXPLICIT and self.rating is None:
@@ -60,6 +67,8 @@ class TaughtFields(EventFields):
 
 
 class UpdateBody(ForUser):
+    """One interaction to learn from."""
+
     interaction: TaughtFields
 
 
@@ -68,11 +77,15 @@ class UserBody(ForUser):
 
 
 class RollbackBody(ForUser):
-    version: int | None = Field(None, ge=1)
+    """Whose adapter goes back, and to where."""
+
+    version: int | None = Field(None, ge=1, description="by default the one before the newest")
 
 
 class TrainBody(ForUser):
-    force: bool = False
+    """Whose adapter is trained now."""
+
+    force: bool = Field(False, description="even if nothing is new")
 
 
 class AdaptationRequest(Strict):
@@ -119,73 +132,95 @@ def parse_request(body: bytes) -> tuple[AdaptationRequest | None, str, bytes, st
 
 
 class LoadOut(TypedDict):
-    adapter_weights: str | None  # base64 of core.adaptation.codec bytes; null without an adapter
-    interaction_count: int  # events that it has learned from
-    last_updated: str | None
-    is_new: bool
+    """A user's slow tier, or none."""
+
+    adapter_weights: Annotated[
+        str | None, Field(description="base64 of core.adaptation.codec's bytes; null without an adapter")
+    ]
+    interaction_count: Annotated[int, Field(description="events that it has learned from")]
+    last_updated: Moment | None
+    is_new: Annotated[bool, Field(description="created by this call")]
 
 
 class AdaptOut(TypedDict):
-    adapted_embeddings: list[Any]  # as they came: flat or rows
-    adaptation_magnitude: float  # mean |change| / |embedding|
-    degraded: tuple[str, ...]
+    """Embeddings x as x + delta(x)."""
+
+    adapted_embeddings: Annotated[list[Any], Field(description="as they came: flat or rows")]
+    adaptation_magnitude: Annotated[float, Field(description="mean |change| / |embedding| over rows that are not zero")]
+    degraded: Degraded
 
 
 class UpdateOut(TypedDict):
-    status: str  # accepted: Pub/Sub has the event
+    """An interaction that will not be lost."""
+
+    status: Annotated[str, Field(description="accepted: Pub/Sub has the event")]
     event_id: str
 
 
 class FastTierOut(TypedDict):
-    generation: str
-    gain: float  # running mean of what it foretold better than nothing, in nats
+    """What the user's latest events taught, not yet folded into the slow tier."""
+
+    generation: Annotated[str, Field(description="of the base tier that it is trained against")]
+    gain: Annotated[float, Field(description="running mean of what it foretold better than nothing, in nats")]
     updates: int
-    useful: bool  # whether requests apply it
-    norm: float  # |B|: 0 changes nothing
+    useful: Annotated[bool, Field(description="whether requests apply it")]
+    norm: Annotated[float, Field(description="|B|: 0 changes nothing")]
 
 
 class AdaptationOut(TypedDict):
-    at: str
-    from_seq: int
-    upto_seq: int
+    """One entry of the log of adaptations."""
+
+    at: Moment
+    from_seq: Annotated[int, Field(description="after this event of the user...")]
+    upto_seq: Annotated[int, Field(description="...up to this one was learned")]
     snapshot: str
     generation: str
-    verdict: str
-    metrics: dict[str, float | None]  # null: not finite
+    verdict: Annotated[str, Field(description="accepted, or why nothing changed; created and rollback are by hand")]
+    metrics: Annotated[dict[str, float | None], Field(description="null: not finite")]
 
 
-class StatsOut(TypedDict):
+class AdapterStatsOut(TypedDict):
+    """What is known of one user's adapter."""
+
     user_id: str
-    interaction_count: int
-    adapter_version: int  # 0: none
-    versions: tuple[int, ...]  # that a rollback can choose from, newest first
-    generation: str
-    folded_upto_seq: int
-    pending_events: int  # since the adapter last learned
-    last_updated: str | None
-    cold_bytes: int
-    hot_bytes: int
-    ewc_tasks: int
-    fisher_mass: float
-    norm: float  # |B| of the slow tier: 0 changes nothing
+    interaction_count: Annotated[int, Field(description="of the user, impressions aside")]
+    adapter_version: Annotated[int, Field(description="0: none")]
+    versions: Annotated[tuple[int, ...], Field(description="that a rollback can choose from, newest first")]
+    generation: Annotated[
+        str, Field(description="of the base tier that it is trained against; empty without an adapter")
+    ]
+    folded_upto_seq: Annotated[int, Field(description="the user's latest event that it has learned from")]
+    pending_events: Annotated[int, Field(description="since the adapter last learned")]
+    last_updated: Moment | None
+    cold_bytes: Annotated[int, Field(description="in Cloud SQL, with what EWC remembers")]
+    hot_bytes: Annotated[int, Field(description="as requests load it")]
+    ewc_tasks: Annotated[int, Field(description="finished ones that EWC protects")]
+    fisher_mass: Annotated[float, Field(description="sum of the Fisher information: how much EWC holds on to")]
+    norm: Annotated[float, Field(description="|B| of the slow tier: 0 changes nothing")]
     fast_tier: FastTierOut | None
-    adaptations: list[AdaptationOut]  # latest first
+    adaptations: Annotated[list[AdaptationOut], Field(description="latest first")]
 
 
 class RollbackOut(TypedDict):
-    status: str
+    """The earlier version, made the newest again under a number of its own."""
+
+    status: Annotated[str, Field(description="rolled_back")]
     adapter_version: int
     generation: str
-    last_updated: str
+    last_updated: Moment
 
 
 class TrainOut(TypedDict):
-    status: str  # training_completed, rolled_back, nothing_to_learn, up_to_date
+    """What came of a training."""
+
+    status: Annotated[str, Field(description="training_completed, rolled_back, nothing_to_learn or up_to_date")]
     duration_ms: float
-    training_iterations: int
-    events_used: int
+    training_iterations: Annotated[int, Field(description="passes over the user's events; 0 when nothing was trained")]
+    events_used: Annotated[int, Field(description="0 when nothing was trained")]
 
 
 class AdaptedOut(TypedDict):
-    status: str  # the verdict, or rejected
-    version: int
+    """What became of one pushed request."""
+
+    status: Annotated[str, Field(description="the verdict, or rejected")]
+    version: Annotated[int, Field(description="of the adapter now; 0: none")]

@@ -18,12 +18,13 @@ SETTINGS = set(schemas.SettingFields.model_fields)
 
 
 def answer_mechanisms(call: Call) -> schemas.MechanismsOut:
+    """The attention mechanisms there are, with the data and settings each takes."""
     body: schemas.MechanismsBody = call.body
-    found = [mechanism_out(describe(name)) for name in names(body.family)]
+    found = [_mechanism_out(describe(name)) for name in names(body.family)]
     return {"total": len(found), "mechanisms": found}
 
 
-def mechanism_out(entry: Mechanism) -> schemas.MechanismOut:
+def _mechanism_out(entry: Mechanism) -> schemas.MechanismOut:
     takes = entry.accepts - ({"groups"} if entry.name == HEAD_GROUPS else set())
     settings = SETTINGS - ({"groups"} if entry.name != HEAD_GROUPS else set())
     return {
@@ -41,6 +42,7 @@ def mechanism_out(entry: Mechanism) -> schemas.MechanismOut:
 
 
 def answer_select_attention(call: Call) -> schemas.SelectAttentionOut:
+    """The three mechanisms that suit a query, by table and by what feedback has taught."""
     body: schemas.SelectAttentionBody = call.body
     given = body.query_embedding
     embedding = None if given is None else require_finite(given, "query_embedding")
@@ -62,6 +64,7 @@ def answer_select_attention(call: Call) -> schemas.SelectAttentionOut:
 
 
 def answer_apply_attention(call: Call) -> schemas.ApplyAttentionOut:
+    """Apply one mechanism, a weighted combination, or those selected for a type of query."""
     body: schemas.ApplyAttentionBody = call.body
     q, k, v = (schemas.array(getattr(body, name), name).astype(np.float32) for name in ("queries", "keys", "values"))
     data, parts = body.data.given(), body.parts()
@@ -81,6 +84,7 @@ def answer_apply_attention(call: Call) -> schemas.ApplyAttentionOut:
 
 
 def answer_attention_feedback(call: Call) -> schemas.AttentionFeedbackOut:
+    """For services: what came of an answer, so that selection learns."""
     role = call.services.settings.auth.service_role
     if not role or role not in call.identity.roles:
         raise Forbidden("only a service may reward mechanisms: its word changes everybody's selection")

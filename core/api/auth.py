@@ -34,7 +34,8 @@ PROVEN_TOKENS = 4096
 class Headers(Protocol):
     """Request headers; names in any case."""
 
-    def get(self, key: str, default: str, /) -> str: ...
+    def get(self, key: str, default: str, /) -> str:
+        """The header's value, or `default`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from core.flows.experiments import Report, Reported
 
 
 def experiment_out(experiment: Experiment) -> ExperimentOut:
+    """An experiment with its times as RFC 3339, None for what has not happened yet."""
     started, stopped = experiment.started_at, experiment.stopped_at
     return {
         "name": experiment.name,
@@ -30,6 +31,7 @@ def experiment_out(experiment: Experiment) -> ExperimentOut:
 
 
 def report_out(report: Report) -> ReportOut:
+    """A report with what is None for the control, and with bounds that are not finite as None."""
     return {
         "experiment": experiment_out(report.experiment),
         "metric": report.metric,

@@ -15,32 +15,39 @@ from core.flows.experiments import assignments, convert, create_experiment, move
 
 
 def answer_create(call: Call) -> schemas.ExperimentOut:
+    """For administrators: plan an experiment. It is a draft until it is started."""
     return experiment_out(create_experiment(call.services, call.body.experiment(), call.now))
 
 
 def answer_list(call: Call) -> schemas.ExperimentsOut:
+    """For administrators: all experiments."""
     return {"experiments": [experiment_out(one) for one in call.services.experiments.all()]}
 
 
 def answer_status(call: Call) -> schemas.ExperimentOut:
+    """For administrators: start, pause or complete an experiment. A 409 when another one varies the same settings."""
     return experiment_out(move_experiment(call.services, call.body.name, call.body.wanted(), call.now))
 
 
 def answer_report(call: Call) -> schemas.ReportOut:
+    """For administrators: how the variants do, with intervals that hold however often one looks."""
     return report_out(report(call.services, call.body.name, call.body.metric or "", np.random.default_rng(0)))
 
 
 def answer_rebalance(call: Call) -> schemas.RebalancedOut:
+    """For administrators: give a bandit's variants their new shares of the users."""
     return {"weights": rebalance(call.services, call.body.name, np.random.default_rng())}
 
 
 def answer_assignment(call: Call) -> schemas.AssignmentOut:
+    """A user's variants of the running experiments; asking counts as no exposure."""
     user_id = call.user()
     variants, degraded = assignments(call.services, user_id, call.now)
     return {"user_id": user_id, "variants": variants, "degraded": degraded}
 
 
 def answer_conversion(call: Call) -> schemas.ConversionOut:
+    """Hand in something a user did that an experiment counts."""
     conversion = call.body.conversion(call.now)
     variant = convert(call.services, call.user(), conversion)
     return {"status": "accepted", "conversion_id": conversion.conversion_id, "variant": variant}

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, TypeAd
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
-from core.api.schemas import ForUser, Id, Strict, Word, checked_time
+from core.api.schemas import Degraded, ForUser, Id, Moment, Strict, Word, checked_time
 from core.experiments.experiment import MAX_VARIANTS, Allocation, Experiment, Status, Variant
 from core.experiments.store import Conversion, Exposure
 from core.flows.observations import Observations
@@ -20,11 +20,16 @@ MARKS = (b'"exposures"', b'"conversions"')  # a message without either holds no 
 
 
 class VariantFields(Strict):
+    """One way to serve; without overrides, the present way."""
+
     name: Name
-    weight: float = Field(1.0, gt=0, le=1e6)
-    overrides: dict[Word, bool | int | float | Word] = Field(default_factory=dict, max_length=32)
+    weight: float = Field(1.0, gt=0, le=1e6, description="of the users who take part, relative to the other variants'")
+    overrides: dict[Word, bool | int | float | Word] = Field(
+        default_factory=dict, max_length=32, description="ranking setting, or search_weight -> value"
+    )
 
     def variant(self) -> Variant:
+        """In the flows' words."""
         return Variant(self.name, self.weight, self.overrides)
 
 
@@ -33,13 +38,19 @@ class ExperimentBody(Strict):
 
     name: Name
     variants: Annotated[list[VariantFields], Field(min_length=2, max_length=MAX_VARIANTS)]
-    metric: Word = "watch_complete"
-    traffic: float = Field(1.0, gt=0, le=1)
-    allocation: Literal["fixed", "bandit"] = "fixed"
-    salt: Word | None = None
+    metric: Word = Field(
+        "watch_complete",
+        description="an interaction type, counted from a user's first exposure on, or the name that conversions report",
+    )
+    traffic: float = Field(1.0, gt=0, le=1, description="share of users who take part")
+    allocation: Literal["fixed", "bandit"] = Field(
+        "fixed", description="bandit: weights follow the probability of being best"
+    )
+    salt: Word | None = Field(None, description="decides who sees what; another one shuffles everybody anew")
     description: Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")] = ""
 
     def experiment(self) -> Experiment:
+        """The draft in the flows' words, not yet checked."""
         return Experiment(
             name=self.name,
             variants=tuple(fields.variant() for fields in self.variants),
@@ -52,19 +63,28 @@ class ExperimentBody(Strict):
 
 
 class StatusBody(Strict):
+    """What an experiment should become; what is completed stays so."""
+
     name: Name
-    status: Literal["running", "paused", "completed"]
+    status: Literal["running", "paused", "completed"] = Field(
+        description="paused: nobody is assigned, and a restart gives everybody the same variant as before"
+    )
 
     def wanted(self) -> Status:
+        """In the flows' words."""
         return Status(self.status)
 
 
 class NamedBody(Strict):
+    """Which experiment."""
+
     name: Name
 
 
 class ReportBody(NamedBody):
-    metric: Word | None = None  # the experiment's own by default
+    """Which experiment, by which metric."""
+
+    metric: Word | None = Field(None, description="the experiment's own by default")
 
 
 class AssignmentBody(ForUser):
@@ -72,14 +92,21 @@ class AssignmentBody(ForUser):
 
 
 class ConversionBody(ForUser):
+    """Something a user did that an experiment counts, outside the event types."""
+
     experiment_id: Name
-    metric_name: Word
-    value: float = Field(1.0, ge=-LARGEST_VALUE, le=LARGEST_VALUE)
-    conversion_id: Id | None = None  # chosen by the client, so that sending it again counts once
-    timestamp: float | AwareDatetime | None = Field(None, union_mode="left_to_right")
-    metadata: dict[Word, Word | float | bool] = Field(default_factory=dict, max_length=16)  # accepted, not kept
+    metric_name: Word = Field(description="as the experiment's metric")
+    value: float = Field(1.0, ge=-LARGEST_VALUE, le=LARGEST_VALUE, description="what the metric's mean is taken of")
+    conversion_id: Id | None = Field(None, description="chosen by the client, so that sending it again counts once")
+    timestamp: float | AwareDatetime | None = Field(
+        None, union_mode="left_to_right", description="RFC 3339 or Unix seconds, by default the time of arrival"
+    )
+    metadata: dict[Word, Word | float | bool] = Field(
+        default_factory=dict, max_length=16, description="accepted, not kept"
+    )
 
     def conversion(self, now: float) -> Conversion:
+        """In the flows' words. Raises InvalidInput for a time that cannot be."""
         at = checked_time(self.timestamp, now, now)
         return Conversion(self.conversion_id or uuid4().hex, self.experiment_id, self.metric_name, self.value, at)
 
@@ -135,66 +162,87 @@ def parse_observations(data: bytes, now: float) -> tuple[Observations | None, st
 
 
 class VariantOut(TypedDict):
+    """One way to serve."""
+
     name: str
-    weight: float
-    overrides: dict[str, Any]
+    weight: Annotated[float, Field(description="relative to the other variants'; a bandit's changes")]
+    overrides: Annotated[dict[str, Any], Field(description="setting -> value")]
 
 
 class ExperimentOut(TypedDict):
+    """An experiment; the first variant is the control."""
+
     name: str
-    status: str
+    status: Annotated[str, Field(description="draft, running, paused or completed")]
     description: str
     metric: str
-    traffic: float
-    allocation: str
+    traffic: Annotated[float, Field(description="share of users who take part")]
+    allocation: Annotated[str, Field(description="fixed or bandit")]
     variants: list[VariantOut]
-    created_at: str
-    started_at: str | None
-    stopped_at: str | None
+    created_at: Moment
+    started_at: Moment | None
+    stopped_at: Moment | None
 
 
 class ExperimentsOut(TypedDict):
+    """All experiments, drafts and completed ones too."""
+
     experiments: list[ExperimentOut]
 
 
 class AssignmentOut(TypedDict):
+    """What a user gets; asking counts as no exposure."""
+
     user_id: str
-    variants: dict[str, str]  # experiment -> variant
-    degraded: tuple[str, ...]
+    variants: Annotated[dict[str, str], Field(description="running experiment -> variant, where the user takes part")]
+    degraded: Degraded
 
 
 class ConversionOut(TypedDict):
-    status: str
+    """A conversion that will not be lost."""
+
+    status: Annotated[str, Field(description="accepted")]
     conversion_id: str
-    variant: str | None
+    variant: Annotated[str | None, Field(description="the user's now; null: takes no part")]
 
 
 class RebalancedOut(TypedDict):
-    weights: dict[str, float]
+    """A bandit's new split."""
+
+    weights: Annotated[dict[str, float], Field(description="variant -> share of the users who take part")]
 
 
 class ReportedOut(TypedDict):
+    """One variant in a report. Effects are of the mean against the control; null for the control itself."""
+
     variant: str
-    weight: float
-    users: int
-    converted: int
-    rate: float
-    rate_low: float  # 95 % interval at this look
-    rate_high: float
-    mean: float
-    chance_to_be_best: float
-    effect: float | None  # of the mean against the control; the rest is None for the control itself
-    effect_low: float | None  # always-valid 95 % interval: holds however often one looks
-    effect_high: float | None
-    relative_effect: float | None
-    p_value: float | None
-    verdict: str | None
+    weight: Annotated[float, Field(description="its share of the users now, relative to the others'")]
+    users: Annotated[int, Field(description="exposed")]
+    converted: Annotated[int, Field(description="users who did it at least once")]
+    rate: Annotated[float, Field(description="converted / users")]
+    rate_low: Annotated[float, Field(description="95 % interval at this look")]
+    rate_high: Annotated[float, Field(description="95 % interval at this look")]
+    mean: Annotated[float, Field(description="of the metric, per user")]
+    chance_to_be_best: Annotated[float, Field(description="posterior probability")]
+    effect: Annotated[float | None, Field(description="difference of the means per user")]
+    effect_low: Annotated[
+        float | None,
+        Field(description="always-valid 95 % interval: holds however often one looks; null: without bound"),
+    ]
+    effect_high: Annotated[float | None, Field(description="as effect_low")]
+    relative_effect: Annotated[float | None, Field(description="effect / the control's mean")]
+    p_value: Annotated[float | None, Field(description="always valid too")]
+    verdict: Annotated[str | None, Field(description="better, worse or undecided")]
 
 
 class ReportOut(TypedDict):
+    """How the variants do, the control first."""
+
     experiment: ExperimentOut
     metric: str
     variants: list[ReportedOut]
-    split_p_value: float | None
-    mismatch: bool
-    decision: str | None
+    split_p_value: Annotated[
+        float | None, Field(description="of the split of users being the one asked for; null for a bandit")
+    ]
+    mismatch: Annotated[bool, Field(description="it is not: then the figures say nothing")]
+    decision: Annotated[str | None, Field(description="the variant to keep; null while it is open")]

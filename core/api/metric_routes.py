@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from core.api.answers import rfc3339
 from core.api.auth import administrator
 from core.api.http import Call, Route
-from core.api.schemas import Strict
+from core.api.schemas import Moment, Strict
 from core.flows.online_metrics import DAY_S, WINDOW_S, as_records, online_metrics
 
 HOUR_S = 3600.0
@@ -22,7 +22,9 @@ class MetricsBody(Strict):
 
     since: AwareDatetime
     until: AwareDatetime | None = None
-    window_hours: Annotated[float, Field(gt=0, le=720)] = WINDOW_S / HOUR_S
+    window_hours: Annotated[float, Field(gt=0, le=720)] = Field(
+        WINDOW_S / HOUR_S, description="after a title was shown, in which a reaction counts for it"
+    )
 
 
 class MetricsRow(TypedDict):
@@ -32,21 +34,29 @@ class MetricsRow(TypedDict):
     by: str
     name: str
     answers: int
-    viewers: int
-    impressions: int
-    ctr: float | None
-    precision_at_1: float | None
-    precision_at_5: float | None
-    precision_at_10: float | None
-    coverage: float | None
-    gini: float | None
-    latency_p50_ms: float | None
+    viewers: Annotated[int, Field(description="who were shown something")]
+    impressions: Annotated[int, Field(description="titles shown")]
+    ctr: Annotated[float | None, Field(description="share of impressions that were opened, or more")]
+    precision_at_1: Annotated[
+        float | None, Field(description="share of the titles at the first k places that were liked")
+    ]
+    precision_at_5: Annotated[float | None, Field(description="as precision_at_1")]
+    precision_at_10: Annotated[float | None, Field(description="as precision_at_1")]
+    coverage: Annotated[float | None, Field(description="share of the catalogue that was shown at all")]
+    gini: Annotated[
+        float | None, Field(description="of how often each title was shown; 0: all equally often, 1: one title only")
+    ]
+    latency_p50_ms: Annotated[
+        float | None, Field(description="of a strategy, in the answers in which it proposed something")
+    ]
     latency_p95_ms: float | None
 
 
 class MetricsOut(TypedDict):
-    since: str
-    until: str
+    """How recommendations did: the whole period's rows first, then each day's. null: nothing to divide by."""
+
+    since: Moment
+    until: Moment
     window_hours: float
     metrics: list[MetricsRow]
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from html import escape
 from importlib.metadata import version
+from inspect import getdoc
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
@@ -50,13 +51,14 @@ PROBLEMS = {
 }
 WAITING = {429, 503}  # with Retry-After
 PROBLEM = {
+    "description": "Why there is no other answer.",
     "type": "object",
     "required": ["error", "message"],
     "additionalProperties": False,
     "properties": {
         "error": {"type": "string", "description": "A code for programs."},
         "message": {"type": "string", "description": "A sentence for people."},
-        "details": {},
+        "details": {"description": "Which fields are wrong, or what else a program may want to know."},
     },
 }
 
@@ -99,13 +101,13 @@ def _operation(
     function: str, path: str, method: str, route: Route, asked: Mapping[str, Any] | None, answered: Mapping[str, Any]
 ) -> dict[str, Any]:
     open_to_all = route.caller is anyone
-    about = (route.answer.__doc__ or "").strip().partition("\n")[0]
-    summary = about or f"{route.answer.__name__.removeprefix('answer_').replace('_', ' ')}"
+    summary, more = _about(route)
     possible = (503,) if open_to_all else tuple(PROBLEMS)
     operation: dict[str, Any] = {
         "operationId": f"{method.lower()}{path.replace('/', '_').replace('-', '_')}",
         "tags": [function],
         "summary": summary,
+        "description": more,
         "responses": {
             str(route.status): {"description": "Done.", "content": {JSON_TYPE: {"schema": dict(answered)}}},
             **{str(status): {"$ref": f"#/components/responses/{status}"} for status in possible},
@@ -116,6 +118,13 @@ def _operation(
     if open_to_all:
         operation["security"] = []
     return operation
+
+
+def _about(route: Route) -> tuple[str, str]:
+    """The first sentence of what the route's function says about itself, and all of it."""
+    text = " ".join((getdoc(route.answer) or "").split())
+    first, more, _ = text.partition(". ")
+    return first + "." if more else first, text
 
 
 def _problem(status: int) -> dict[str, Any]:
@@ -164,9 +173,11 @@ def _described(path: str, method: str, operation: Mapping[str, Any]) -> str:
     summary = f"<code>{method.upper()} {escape(path)}</code> {escape(operation['summary'])}"
     body = operation.get("requestBody", {}).get("content", {}).get(JSON_TYPE, {}).get("schema")
     done = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))
+    told = operation["description"]
+    about = f"<p>{escape(told)}</p>" if told != operation["summary"] else ""
     asked = f"<p>Body</p>{_json(body)}" if body else ""
     answered = f"<p>Answer</p>{_json(done['content'][JSON_TYPE]['schema'])}"
-    return f"<details><summary>{summary}</summary>{asked}{answered}</details>"
+    return f"<details><summary>{summary}</summary>{about}{asked}{answered}</details>"
 
 
 def _json(value: Any) -> str:

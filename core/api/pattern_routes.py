@@ -16,6 +16,7 @@ from core.patterns.known import KnownPattern, strongest
 
 
 def answer_store(call: Call) -> schemas.StoreOut:
+    """For services: keep a pattern that was found elsewhere."""
     for_services(call)
     body: schemas.StoreBody = call.body
     pattern, stored = store_pattern(
@@ -24,8 +25,9 @@ def answer_store(call: Call) -> schemas.StoreOut:
     return {"pattern_id": pattern.pattern_id, "stored": stored, "space": pattern.space}
 
 
-def answer_search(call: Call) -> schemas.SearchOut:
-    body: schemas.SearchBody = call.body
+def answer_search(call: Call) -> schemas.PatternSearchOut:
+    """Patterns for a query in its circumstances, best first."""
+    body: schemas.PatternSearchBody = call.body
     found = find_patterns(call.services, body.asked(), body.limit, body.min_similarity, call.now)
     return {
         "patterns": [_pattern(one) for one in found.patterns],
@@ -36,6 +38,7 @@ def answer_search(call: Call) -> schemas.SearchOut:
 
 
 def answer_apply(call: Call) -> schemas.ApplyOut:
+    """Let the patterns for a query bend a ranking."""
     body: schemas.ApplyBody = call.body
     candidates = {candidate.content_id: candidate.score for candidate in body.candidates}
     boosted, found = apply_patterns(call.services, body.asked(), candidates, call.now)
@@ -55,6 +58,7 @@ def answer_apply(call: Call) -> schemas.ApplyOut:
 
 
 def answer_maintenance(call: Call) -> schemas.MaintenanceOut:
+    """For services: prune, merge and decay patterns, now instead of at night."""
     for_services(call)
     done = maintain_patterns(call.services, call.body.maintenance_type, call.now, call.body.dry_run)
     return {
@@ -92,7 +96,7 @@ def _pattern(pattern: KnownPattern) -> schemas.PatternOut:
 PROBES = {"snapshot": snapshot_probe, "cold_store": cold_store_probe}
 PATTERN_ROUTES = {
     "/api/v1/patterns": {"POST": Route(answer_store, TypeAdapter(schemas.StoreBody))},
-    "/api/v1/patterns/search": {"POST": Route(answer_search, TypeAdapter(schemas.SearchBody))},
+    "/api/v1/patterns/search": {"POST": Route(answer_search, TypeAdapter(schemas.PatternSearchBody))},
     "/api/v1/patterns/apply": {"POST": Route(answer_apply, TypeAdapter(schemas.ApplyBody))},
     "/api/v1/patterns/maintenance": {
         "POST": Route(answer_maintenance, TypeAdapter(schemas.MaintenanceBody), limit="train")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from typing_extensions import TypedDict
 
-from core.api.schemas import Few, Id, Limit, Share, Strict, Word
+from core.api.schemas import Degraded, Few, Id, Limit, Moment, Share, Strict, Word
 from core.errors import InvalidInput
 from core.flows.patterns import Asked
 from core.patterns.circumstances import kind_of_day
@@ -40,52 +40,66 @@ class PatternContext(Strict):
 class QueryFields(Strict):
     """A query by its vector in the content space, or by the titles it is made of, which work in every space."""
 
-    query_embedding: Annotated[list[float], Field(min_length=1, max_length=4096)] | None = None
-    query_content_ids: Annotated[list[Id], Field(min_length=1, max_length=32)] | None = None
-    space: Space = ""
+    query_embedding: Annotated[list[float], Field(min_length=1, max_length=4096)] | None = Field(
+        None, description="in the content space: whole, or its topics alone"
+    )
+    query_content_ids: Annotated[list[Id], Field(min_length=1, max_length=32)] | None = Field(
+        None, description="titles that weigh the same"
+    )
+    space: Space = Field("", description="whose vector it is; empty: the snapshot's in hand")
     context: PatternContext = Field(default_factory=PatternContext)
 
     @model_validator(mode="after")
-    def one_form(self) -> QueryFields:
+    def _one_form(self) -> QueryFields:
         if (self.query_embedding is None) == (self.query_content_ids is None):
             raise ValueError("give either query_embedding or query_content_ids")
         return self
 
     def asked(self) -> Asked:
+        """In the flows' words; all titles weigh the same."""
         titles = dict.fromkeys(self.query_content_ids or (), 1.0)
         return Asked(titles, self.query_embedding, self.space, self.context.circumstances())
 
 
-class ResultFields(Strict):
+class PatternResultFields(Strict):
+    """A title that answered the query."""
+
     content_id: Id
-    weight: float = Field(1.0, ge=-1, le=1)  # how well it was received; negative: it was not
+    weight: float = Field(1.0, ge=-1, le=1, description="how well it was received; negative: it was not")
 
 
 class StoreBody(QueryFields):
     """success_rate becomes the pattern's confidence; sample_size: sessions behind it."""
 
-    results: Annotated[list[ResultFields], Field(min_length=1, max_length=32)]
+    results: Annotated[list[PatternResultFields], Field(min_length=1, max_length=32)]
     success_rate: Share
     sample_size: int = Field(1, ge=1, le=1_000_000)
 
     def weights(self) -> dict[str, float]:
+        """Content id -> weight. Raises InvalidInput when nothing was received well."""
         weights = {result.content_id: result.weight for result in self.results}
         if not any(weight > 0 for weight in weights.values()):
             raise InvalidInput("results: a pattern needs a title that was received well")
         return weights
 
 
-class SearchBody(QueryFields):
+class PatternSearchBody(QueryFields):
+    """Which patterns to find: near in the content space, in the same circumstances."""
+
     limit: Limit = 10
-    min_similarity: float = Field(0.7, ge=-1, le=1)
+    min_similarity: float = Field(0.7, ge=-1, le=1, description="cosine")
 
 
 class CandidateFields(Strict):
+    """A title of a ranking to be boosted."""
+
     content_id: Id
-    score: float = Field(ge=-1e9, le=1e9)
+    score: float = Field(ge=-1e9, le=1e9, description="the higher, the better; a boost is in proportion to its size")
 
 
 class ApplyBody(QueryFields):
+    """A ranking, and the query that it answers."""
+
     candidates: Annotated[list[CandidateFields], Field(min_length=1, max_length=1000)]
 
 
@@ -93,53 +107,65 @@ class MaintenanceBody(Strict):
     """maintenance_type: daily (prune, merge, decay) or weekly (these, segments and universal patterns)."""
 
     maintenance_type: Literal["daily", "weekly"] = "daily"
-    dry_run: bool = False
+    dry_run: bool = Field(False, description="only say what would be done")
 
 
 class PatternOut(TypedDict):
+    """What once answered a query well, in which circumstances."""
+
     pattern_id: str
-    similarity: float
-    confidence: float
-    success_rate: float
-    boost: float  # confidence x (1 + log2(max(usage, 1)) / 10), at most 2
+    similarity: Annotated[float, Field(description="cosine to the query")]
+    confidence: Annotated[float, Field(description="the success rate, faded by disuse")]
+    success_rate: Annotated[float, Field(description="mean outcome of its sessions, 0 to 1")]
+    boost: Annotated[float, Field(description="confidence x (1 + log2(max(usage, 1)) / 10), at most 2")]
     usage_count: int
-    sample_size: int
-    segment: str  # "" everybody's, "universal", or the segment's name
+    sample_size: Annotated[int, Field(description="sessions behind it")]
+    segment: Annotated[str, Field(description="empty: everybody's; universal; or the segment's name")]
     context: dict[str, str]
-    results: dict[str, float]  # content id -> weight, strongest first
-    last_used: str
+    results: Annotated[dict[str, float], Field(description="content id -> weight, strongest first")]
+    last_used: Moment
 
 
-class SearchOut(TypedDict):
+class PatternSearchOut(TypedDict):
+    """Patterns for a query, best first."""
+
     patterns: list[PatternOut]
-    total_patterns_searched: int
-    space: str
-    degraded: tuple[str, ...]
+    total_patterns_searched: Annotated[int, Field(description="how many there are")]
+    space: Annotated[str, Field(description="where vectors were compared")]
+    degraded: Degraded
 
 
 class StoreOut(TypedDict):
+    """The pattern as the bank has it."""
+
     pattern_id: str
-    stored: bool  # false: it was there just so
-    space: str
+    stored: Annotated[bool, Field(description="false: it was there just so")]
+    space: Annotated[str, Field(description="of its vector")]
 
 
 class BoostedOut(TypedDict):
+    """A candidate after the boost."""
+
     content_id: str
-    score: float
-    pattern_boost: float  # what of the score the patterns gave or took
-    pattern_id: str | None  # the one that gave or took most
+    score: Annotated[float, Field(description="with the boost, in the units it came in")]
+    pattern_boost: Annotated[float, Field(description="what of the score the patterns gave or took")]
+    pattern_id: Annotated[str | None, Field(description="the one that gave or took most")]
 
 
 class ApplyOut(TypedDict):
+    """The ranking in its new order, and what bent it."""
+
     candidates: list[BoostedOut]
     patterns_applied: list[PatternOut]
-    degraded: tuple[str, ...]
+    degraded: Degraded
 
 
 class MaintenanceOut(TypedDict):
+    """What one run changed in the bank."""
+
     maintenance_type: str
     dry_run: bool
     patterns_before: int
     patterns_after: int
-    steps: dict[str, Any]
+    steps: Annotated[dict[str, Any], Field(description="step -> its counts")]
     duration_ms: float

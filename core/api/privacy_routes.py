@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from core.api.answers import rfc3339
 from core.api.http import Call, Route
-from core.api.schemas import ForUser
+from core.api.schemas import ForUser, Moment
 from core.flows.privacy import erase_user, export_user
 
 
@@ -18,14 +18,18 @@ class PersonBody(ForUser):
 
 
 class ExportOut(TypedDict):
+    """Everything that is kept about a user."""
+
     user_id: str
-    exported_at: str
-    data: dict[str, list[dict[str, Any]]]  # table -> rows
+    exported_at: Moment
+    data: Annotated[dict[str, list[dict[str, Any]]], Field(description="table -> rows")]
 
 
 class EraseOut(TypedDict):
-    status: str
-    deleted: dict[str, int]  # table -> rows
+    """What is gone."""
+
+    status: Annotated[str, Field(description="erased")]
+    deleted: Annotated[dict[str, int], Field(description="table -> number of rows")]
 
 
 def answer_export(call: Call) -> ExportOut:

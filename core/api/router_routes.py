@@ -17,6 +17,7 @@ from core.routing.router import shipped_router
 
 
 def answer_route(call: Call) -> schemas.RouteOut:
+    """What kind of query it is, what it names, and which path answers it."""
     body: schemas.RouteBody = call.body
     given = body.query_embedding
     embedding = None if given is None else require_finite(given, "query_embedding")
@@ -36,6 +37,7 @@ def answer_route(call: Call) -> schemas.RouteOut:
 
 
 def answer_select(call: Call) -> schemas.SelectOut:
+    """Which of the configured language models should answer, within a budget."""
     body: schemas.SelectBody = call.body
     choice, degraded = select_model(
         call.services, body.route_name, body.complexity_score, body.budget_remaining, call.now
@@ -52,6 +54,7 @@ def answer_select(call: Call) -> schemas.SelectOut:
 
 
 def answer_feedback(call: Call) -> schemas.FeedbackOut:
+    """For services: how a model's answer turned out, so that the choice of models learns."""
     role = call.services.settings.auth.service_role
     if not role or role not in call.identity.roles:
         raise Forbidden("only a service may judge models: its word changes everybody's choices")
@@ -68,7 +71,8 @@ def answer_feedback(call: Call) -> schemas.FeedbackOut:
     return {"status": "accepted"}
 
 
-def answer_stats(call: Call) -> schemas.StatsOut:
+def answer_stats(call: Call) -> schemas.RouterStatsOut:
+    """What was counted: queries by route, answers by model."""
     found = statistics(call.services, call.now)
     return {
         "since": None if found.since is None else rfc3339(found.since),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, model_validator
 from typing_extensions import TypedDict
 
-from core.api.schemas import ContextFields, Id, Share, Strict, Text
+from core.api.schemas import ContextFields, Degraded, Id, Share, Strict, Text
 
 RouteName = Literal[
     "gnn_similarity",
@@ -21,21 +21,27 @@ MAX_DIMS = 4096  # of an embedding
 
 
 class RouteBody(Strict):
+    """A query by its words, or by their embedding by the router's encoder: then less sure, and without entities."""
+
     query_text: Text | None = Field(None, validation_alias=AliasChoices("query_text", "query"))
     query_embedding: Annotated[list[float], Field(min_length=1, max_length=MAX_DIMS)] | None = None
-    context: ContextFields | None = None  # of the specification's message; a route does not depend on it
+    context: ContextFields | None = Field(
+        None, description="of the specification's message; a route does not depend on it"
+    )
 
     @model_validator(mode="after")
-    def something(self) -> RouteBody:
+    def _something(self) -> RouteBody:
         if self.query_text is None and self.query_embedding is None:
             raise ValueError("give query_text or query_embedding")
         return self
 
 
 class SelectBody(Strict):
+    """A query of a route, by how hard it is and what an answer may cost."""
+
     route_name: RouteName
-    complexity_score: Share = 0.5
-    budget_remaining: float | None = Field(None, ge=0)
+    complexity_score: Share = Field(0.5, description="0: easy")
+    budget_remaining: float | None = Field(None, ge=0, description="in the unit of the models' costs; null: any")
 
 
 class FeedbackBody(Strict):
@@ -43,18 +49,19 @@ class FeedbackBody(Strict):
 
     route_name: RouteName
     model_id: Id
-    complexity_score: Share = 0.5
+    complexity_score: Share = Field(0.5, description="as it was when the model was chosen")
     success: bool | None = None
     quality: Share | None = None
     latency_ms: float = Field(ge=0, le=3_600_000)
 
     @model_validator(mode="after")
-    def judged(self) -> FeedbackBody:
+    def _judged(self) -> FeedbackBody:
         if self.success is None and self.quality is None:
             raise ValueError("give success or quality")
         return self
 
     def judgement(self) -> float:
+        """Quality in [0, 1]; of a mere success 1, of a failure 0."""
         return self.quality if self.quality is not None else float(bool(self.success))
 
 
@@ -63,22 +70,28 @@ class StatsBody(Strict):
 
 
 class NamedRouteOut(TypedDict):
+    """A route and its part in a query."""
+
     route_name: str
-    confidence: float
+    confidence: Annotated[float, Field(description="calibrated probability")]
 
 
 class TitleOut(TypedDict):
-    mention: str  # as the query has it
-    content_ids: list[str]  # that it may mean, most popular first
+    """A title that a query names."""
+
+    mention: Annotated[str, Field(description="as the query has it")]
+    content_ids: Annotated[list[str], Field(description="that it may mean, most popular first")]
 
 
 class EntitiesOut(TypedDict):
+    """What a query names, in the catalogue's words."""
+
     titles: list[TitleOut]
     people: list[str]
     genres: tuple[str, ...]
     exclude_genres: tuple[str, ...]
     services: tuple[str, ...]
-    own_services: bool
+    own_services: Annotated[bool, Field(description="it asks for what the viewer subscribes to")]
     regions: tuple[str, ...]
     languages: tuple[str, ...]
     types: tuple[str, ...]
@@ -88,71 +101,87 @@ class EntitiesOut(TypedDict):
 
 
 class OfferOut(TypedDict):
+    """Where a title can be watched now."""
+
     content_id: str
     service: str
     region: str
-    expires_at: str | None  # null: open-ended
+    expires_at: Annotated[str | None, Field(description="RFC 3339; null: open-ended")]
 
 
 class RoutingOut(TypedDict):
     """What a recommendation took the request's text for."""
 
     route_name: str
-    confidence: float
-    routes: list[NamedRouteOut]
+    confidence: Annotated[float, Field(description="calibrated probability")]
+    routes: Annotated[list[NamedRouteOut], Field(description="all that have a part in it, the leading one first")]
     entities: EntitiesOut
-    availability: list[OfferOut]  # of the titles asked about
+    availability: Annotated[list[OfferOut], Field(description="of the titles asked about")]
 
 
 class RouteOut(TypedDict):
-    route_name: str  # one of the six, or out_of_domain
-    confidence: float  # calibrated
-    uncertainty: float  # 0 none, 1 as good as guessed
-    plausible_routes: tuple[str, ...]  # they hold the right one in 9 of 10 cases
-    estimated_latency_ms: float
-    handler_endpoint: str  # empty when it is out of domain
-    routes: list[NamedRouteOut]  # all that have a part in it, the leading one first
+    """What kind of query it is, how sure that is, and what it names."""
+
+    route_name: Annotated[str, Field(description="one of the six, or out_of_domain")]
+    confidence: Annotated[float, Field(description="calibrated probability")]
+    uncertainty: Annotated[float, Field(description="0: none; 1: as good as guessed")]
+    plausible_routes: Annotated[tuple[str, ...], Field(description="they hold the right one in 9 of 10 cases")]
+    estimated_latency_ms: Annotated[float, Field(description="what answers on this route have taken on average")]
+    handler_endpoint: Annotated[
+        str, Field(description="the path that answers such queries; empty when it is out of domain")
+    ]
+    routes: Annotated[list[NamedRouteOut], Field(description="all that have a part in it, the leading one first")]
     entities: EntitiesOut
     model_version: str
-    degraded: tuple[str, ...]
+    degraded: Degraded
 
 
 class SelectOut(TypedDict):
+    """The most accurate model that the budget allows."""
+
     model_id: str
-    estimated_cost: float
-    estimated_latency_ms: float
-    expected_accuracy: float
-    within_budget: bool  # false: no model is; this is the cheapest
-    answers_seen: int  # on this route, which have corrected the table
-    degraded: tuple[str, ...]
+    estimated_cost: Annotated[float, Field(description="of one answer, in the unit of the budget")]
+    estimated_latency_ms: Annotated[float, Field(description="by the table and what was measured")]
+    expected_accuracy: Annotated[float, Field(description="share of good answers at this complexity")]
+    within_budget: Annotated[bool, Field(description="false: no model is; this is the cheapest")]
+    answers_seen: Annotated[int, Field(description="on this route, which have corrected the table")]
+    degraded: Degraded
 
 
 class FeedbackOut(TypedDict):
-    status: str
+    """A judgement that was taken in."""
+
+    status: Annotated[str, Field(description="accepted")]
 
 
 class RouteStatsOut(TypedDict):
+    """What was counted on one route; null: nothing to average."""
+
     route_name: str
     queries: int
-    share: float
-    mean_confidence: float | None
-    mean_routing_ms: float | None
-    mean_answer_ms: float | None
+    share: Annotated[float, Field(description="of all queries")]
+    mean_confidence: Annotated[float | None, Field(description="calibrated probability")]
+    mean_routing_ms: Annotated[float | None, Field(description="of finding the route")]
+    mean_answer_ms: Annotated[float | None, Field(description="of the answers that followed it")]
 
 
 class ModelStatsOut(TypedDict):
+    """How one model has answered on one route."""
+
     route_name: str
     model_id: str
     answers: int
-    accuracy: float
+    accuracy: Annotated[float, Field(description="share of good answers; qualities count in part")]
     mean_latency_ms: float
 
 
-class StatsOut(TypedDict):
-    since: str | None  # of the first count that is still kept
+class RouterStatsOut(TypedDict):
+    """What all instances have counted, others' up to a few seconds ago."""
+
+    since: Annotated[str | None, Field(description="RFC 3339, of the first count that is still kept")]
     queries: int
     routes: list[RouteStatsOut]
-    models: list[ModelStatsOut]
+    models: Annotated[list[ModelStatsOut], Field(description="with any answers")]
     model_version: str
-    encoder: str
-    degraded: tuple[str, ...]
+    encoder: Annotated[str, Field(description="version of the text encoder that embeddings must come from")]
+    degraded: Degraded

@@ -59,6 +59,7 @@ def answer_batch(call: Call) -> answers.BatchOut:
 
 
 def recommendations(answer: Answer) -> answers.RecommendOut:
+    """The flow's answer in the callers' words."""
     told: answers.RecommendOut = {
         "recommendations": [
             {
@@ -88,6 +89,7 @@ def recommendations(answer: Answer) -> answers.RecommendOut:
 
 
 def answer_similar(call: Call) -> answers.SimilarOut:
+    """Titles like one title, or, with `via`, those that people and franchises link to it."""
     body: SimilarBody = call.body
     filters = body.filters.filters() if body.filters else Filters()
     asked = (call.services, body.content_id, body.limit, filters)
@@ -96,6 +98,7 @@ def answer_similar(call: Call) -> answers.SimilarOut:
 
 
 def similar_title(item: SimilarTitle) -> answers.SimilarTitleOut:
+    """The flow's title in the callers' words, with its path where ways were asked for."""
     told: answers.SimilarTitleOut = {
         "content_id": item.content_id,
         "title": item.title,
@@ -108,6 +111,7 @@ def similar_title(item: SimilarTitle) -> answers.SimilarTitleOut:
 
 
 def answer_score(call: Call) -> answers.UserScoreOut | answers.UserScoresOut:
+    """How much a user would like one title or several, and by which parts. Unknown titles are a 404."""
     body: ScoreBody = call.body
     user_id = call.user()
     context = body.context.context() if body.context else Context()
@@ -122,6 +126,7 @@ def answer_score(call: Call) -> answers.UserScoreOut | answers.UserScoresOut:
 
 
 def answer_search(call: Call) -> answers.SearchOut:
+    """A search engine's results in one user's order, personal by as much as a variant or the body says."""
     body: SearchBody = call.body
     user_id = call.user()
     query = Query(user_id, context=body.context.context() if body.context else Context())
@@ -144,6 +149,7 @@ def answer_search(call: Call) -> answers.SearchOut:
 
 
 def answer_collect(call: Call) -> answers.AcceptedOut:
+    """Hand in what a user did: one event or several. The answer comes when Pub/Sub has them; then nothing is lost."""
     body: InteractionBody | InteractionsBody = call.body
     user_id = call.user()
     given = body.interactions if isinstance(body, InteractionsBody) else [body]
@@ -153,6 +159,7 @@ def answer_collect(call: Call) -> answers.AcceptedOut:
 
 
 def answer_onboarding(call: Call) -> answers.AcceptedOut:
+    """What a new user says about themselves; a later onboarding replaces an earlier one."""
     user_id = call.user()
     event = call.body.event(user_id, call.now, call.now)
     collect(call.services, user_id, [event])
@@ -160,6 +167,7 @@ def answer_onboarding(call: Call) -> answers.AcceptedOut:
 
 
 def answer_profile(call: Call) -> answers.ProfileOut:
+    """Hand in a user's viewings from another system; they are told as events."""
     user_id = call.user()
     viewings = [fields.viewing(call.now) for fields in call.body.viewing_events]
     update_profile(call.services, user_id, viewings)
@@ -172,6 +180,7 @@ def answer_profile(call: Call) -> answers.ProfileOut:
 
 
 def answer_ingest(call: Call) -> answers.IngestedOut:
+    """One message of the topic `interactions`. What cannot be read is kept with its reason and acknowledged."""
     delivery = open_delivery(call.body, call.now)
     measure("sona.queue.age", max(call.now - delivery.published_at, 0.0), queue="interactions")
     done = ingest(call.services, message_in(delivery, call.now), call.now)
@@ -201,6 +210,7 @@ def _vector_dims(services: Services, now: float) -> int:
 
 
 def pushed_by_broker(headers: Headers, settings: Settings) -> Any:
+    """The caller of a push endpoint. Raises Unauthenticated for anybody but Pub/Sub."""
     authenticate_push(headers, settings)
     return ANYBODY
 
@@ -209,14 +219,17 @@ Probe = Callable[[Services, float], object]
 
 
 def hot_store_probe(services: Services, now: float) -> object:
+    """Whether Valkey answers. Raises StoreUnavailable."""
     return services.popularity.read(now)
 
 
 def cold_store_probe(services: Services, now: float) -> object:
+    """Whether Cloud SQL answers. Raises StoreUnavailable."""
     return services.log.load_state(PROBE_USER)
 
 
 def snapshot_probe(services: Services, now: float) -> object:
+    """The version in use. Raises StoreUnavailable while there is none."""
     return services.snapshot(now)[0].version
 
 
@@ -229,6 +242,7 @@ def health(service: str, probes: Mapping[str, Probe]) -> Route:
     """GET /health of a function: always 200, because a restart repairs no store; what does not answer is named."""
 
     def answer(call: Call) -> Mapping[str, Any]:
+        """Whether the function and what it needs work; always 200, and `degraded` when something does not."""
         states = {name: _state(probe, call) for name, probe in probes.items()}
         status = "degraded" if "unavailable" in states.values() else "ok"
         return {"status": status, "service": service, "version": _version(), **states}

@@ -35,6 +35,7 @@ def entities_out(routed: Routed) -> EntitiesOut:
 
 
 def named_routes(routing: Routing) -> list[NamedRouteOut]:
+    """All routes that have a part in it, the leading one first."""
     return [{"route_name": name, "confidence": chance} for name, chance in routing.routes]
 
 

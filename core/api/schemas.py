@@ -37,6 +37,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Limit = Annotated[int, Field(ge=1, le=100)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=PRINTABLE, strip_whitespace=True)]
 
+# Of answers.
+Moment = Annotated[str, Field(description="RFC 3339")]
+Degraded = Annotated[tuple[str, ...], Field(description="parts that did not take part; empty when all did")]
+
 EARLIEST_S = 631_152_000.0  # 1990-01-01: nothing was streamed before, so an earlier clock is wrong
 CLOCK_AHEAD_S = 86_400.0  # time zones mistaken for UTC; anything later is wrong
 
@@ -65,27 +69,42 @@ def checked_time(value: float | datetime | None, now: float, default: float) -> 
 
 
 class Strict(BaseModel):
+    """Unknown fields, wrong types and non-finite numbers are refused."""
+
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class EventFields(Strict):
     """What a user did to a title. `timestamp` is RFC 3339 or Unix seconds, by default the time of arrival."""
 
-    event_id: Id | None = None
+    event_id: Id | None = Field(None, description="chosen by the client, so that sending it again changes nothing")
     content_id: Id
-    type: Annotated[InteractionType, BeforeValidator(_type)]
-    occurred_at: float | AwareDatetime | None = Field(
-        None, validation_alias=AliasChoices("timestamp", "occurred_at"), union_mode="left_to_right"
+    type: Annotated[InteractionType, BeforeValidator(_type)] = Field(
+        description="in any case; other systems' names too: rating, skip, click, start, progress, complete, view"
     )
-    progress: Share | None = Field(None, validation_alias=AliasChoices("progress", "completion_rate"))
-    rating: float | None = Field(None, ge=0, le=MAX_STARS)
-    rewatch: bool = Field(False, validation_alias=AliasChoices("is_rewatch", "rewatch"))
-    device: Word | None = Field(None, validation_alias=AliasChoices("device_type", "device"))
-    request_id: Id | None = None
-    pattern_id: Id | None = None
-    position: int | None = Field(None, ge=0, le=10_000)
-    strategy: Word | None = None
-    latency_ms: float | None = Field(None, ge=0, le=1e6)
+    occurred_at: float | AwareDatetime | None = Field(
+        None,
+        validation_alias=AliasChoices("timestamp", "occurred_at"),
+        union_mode="left_to_right",
+        description="RFC 3339 or Unix seconds, by default the time of arrival",
+    )
+    progress: Share | None = Field(
+        None, validation_alias=AliasChoices("progress", "completion_rate"), description="share watched"
+    )
+    rating: float | None = Field(None, ge=0, le=MAX_STARS, description="stars; needed by rating_explicit")
+    rewatch: bool = Field(False, validation_alias=AliasChoices("is_rewatch", "rewatch"), description="seen before")
+    device: Word | None = Field(
+        None, validation_alias=AliasChoices("device_type", "device"), description="tv, mobile, tablet or desktop"
+    )
+    request_id: Id | None = Field(None, description="of the answer that showed the title")
+    pattern_id: Id | None = Field(
+        None, description="of an impression: the pattern that lifted the title in that answer"
+    )
+    position: int | None = Field(
+        None, ge=0, le=10_000, description="of an impression: its place in that answer, from 0"
+    )
+    strategy: Word | None = Field(None, description="of an impression: what proposed the title")
+    latency_ms: float | None = Field(None, ge=0, le=1e6, description="of an impression: how long that strategy took")
 
     def event(self, user_id: str, now: float, arrived_at: float, fallback_id: str | None = None) -> Event:
         """The event in the flows' words. Raises InvalidInput when its parts do not fit together."""
@@ -112,17 +131,21 @@ class EventFields(Strict):
 class OnboardingFields(Strict):
     """What users say about themselves before they have watched anything."""
 
-    event_id: Id | None = None
+    event_id: Id | None = Field(None, description="chosen by the client, so that sending it again changes nothing")
     occurred_at: float | AwareDatetime | None = Field(
-        None, validation_alias=AliasChoices("timestamp", "occurred_at"), union_mode="left_to_right"
+        None,
+        validation_alias=AliasChoices("timestamp", "occurred_at"),
+        union_mode="left_to_right",
+        description="RFC 3339 or Unix seconds, by default the time of arrival",
     )
-    genres: Few[Genre] = []
-    age_band: Word | None = None
+    genres: Few[Genre] = Field([], description="that the user likes")
+    age_band: Word | None = Field(None, description="in the platform's own words, the same for all users")
     region: Word | None = None
     language: Word | None = None
-    platforms: Few[Word] = []  # that the user subscribes to
+    platforms: Few[Word] = Field([], description="that the user subscribes to")
 
     def event(self, user_id: str, now: float, arrived_at: float, fallback_id: str | None = None) -> Event:
+        """The onboarding in the flows' words. Raises InvalidInput for a time that cannot be."""
         return Onboarding(
             event_id=self.event_id or fallback_id or uuid4().hex,
             user_id=user_id,
@@ -136,15 +159,22 @@ class OnboardingFields(Strict):
 
 
 class ContextFields(Strict):
-    mood: Word | None = None
-    time_of_day: Literal["night", "morning", "afternoon", "evening"] | None = None
-    device_type: Word | None = None
-    viewing_with: Few[Word] = []
-    region: Word | None = None
+    """The circumstances of a request; what is left out is unknown."""
+
+    mood: Word | None = Field(
+        None, description="happy, sad, excited, relaxed, scared, romantic, curious or nostalgic; others say nothing"
+    )
+    time_of_day: Literal["night", "morning", "afternoon", "evening"] | None = Field(
+        None, description="by default from the clock, in UTC"
+    )
+    device_type: Word | None = Field(None, description="tv, mobile, tablet or desktop")
+    viewing_with: Few[Word] = Field([], description="such as kids, partner or friends")
+    region: Word | None = Field(None, description="as the catalogue's availability names it")
     weather: Literal["sunny", "rainy", "snowy", "stormy", "hot", "cold"] | None = None
-    platforms: Few[Word] = []  # that the viewer subscribes to; without any, those told at onboarding
+    platforms: Few[Word] = Field([], description="that the viewer subscribes to; without any, those told at onboarding")
 
     def context(self) -> Context:
+        """In the flows' words; mood and company in lower case."""
         company = tuple(name.lower() for name in self.viewing_with)
         mood = self.mood.lower() if self.mood else None
         platforms = tuple(self.platforms)
@@ -156,16 +186,18 @@ class ContextFields(Strict):
 class ForUser(Strict):
     """A body that may name its user; only a service may name anybody but itself."""
 
-    user_id: Id | None = None
+    user_id: Id | None = Field(None, description="by default the token's own; only a service may name another")
 
 
 class ScoreBody(ForUser):
+    """One title, or several: exactly one of content_id and content_ids."""
+
     content_id: Id | None = None
     content_ids: Annotated[list[Id], Field(min_length=1, max_length=200)] | None = None
     context: ContextFields | None = None
 
     @model_validator(mode="after")
-    def one_form(self) -> ScoreBody:
+    def _one_form(self) -> ScoreBody:
         if (self.content_id is None) == (self.content_ids is None):
             raise ValueError("give either content_id or content_ids")
         return self
@@ -179,12 +211,17 @@ class ResultFields(Strict):
 
 
 class SearchBody(ForUser):
+    """Results to be reordered for one user; titles that SONA does not know may be among them."""
+
     results: Annotated[list[ResultFields], Field(max_length=200)]
-    experiment_variant: Word | None = None  # control, low, medium, high or aggressive
-    boost_weight: Share = DEFAULT_WEIGHT  # where neither a variant nor a running experiment decides
+    experiment_variant: Word | None = Field(
+        None, description="control, low, medium, high or aggressive: 0, .15, .25, .4 or .6 of each score is the user's"
+    )
+    boost_weight: Share = Field(DEFAULT_WEIGHT, description="where neither a variant nor a running experiment decides")
     context: ContextFields | None = None
 
     def found(self) -> list[Result]:
+        """The results in the flows' words, in the engine's order."""
         return [Result(fields.content_id, fields.score) for fields in self.results]
 
 
@@ -203,14 +240,17 @@ class OnboardingBody(OnboardingFields, ForUser):
 
 
 class ViewingFields(Strict):
+    """One viewing as another system reports it."""
+
     content_id: Id
     timestamp: AwareDatetime
-    completion_rate: Share
-    rating: float | None = Field(None, ge=0, le=MAX_STARS)
-    is_rewatch: bool = False
-    dismissed: bool = False
+    completion_rate: Share = Field(description="share watched; from .9 on the title counts as finished")
+    rating: float | None = Field(None, ge=0, le=MAX_STARS, description="stars")
+    is_rewatch: bool = Field(False, description="seen before")
+    dismissed: bool = Field(False, description="skipped; the share watched does not count then")
 
     def viewing(self, now: float) -> Viewing:
+        """In the flows' words. Raises InvalidInput for a time that cannot be."""
         return Viewing(
             content_id=self.content_id,
             occurred_at=checked_time(self.timestamp, now, now),
@@ -222,4 +262,6 @@ class ViewingFields(Strict):
 
 
 class ProfileBody(ForUser):
+    """A user's history from another system. Sending the same viewings again changes nothing."""
+
     viewing_events: Annotated[list[ViewingFields], Field(min_length=1, max_length=500)]

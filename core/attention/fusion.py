@@ -82,6 +82,7 @@ class FusionAttention:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> FusionAttention:
+        """From JSON, as a snapshot's manifest has it. Raises KeyError or ValueError for another form."""
         return cls(
             mechanism=str(record["mechanism"]),
             features=tuple(record["features"]),

@@ -23,6 +23,7 @@ class Embedded:
 
     @property
     def per_second(self) -> float:
+        """Titles per second, reading and writing included; 0 before any time has passed."""
         return self.titles / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
 

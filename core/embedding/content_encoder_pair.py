@@ -49,6 +49,7 @@ class EncoderPair:
 
     @property
     def version(self) -> str:
+        """Of both."""
         return self.content.version
 
     @classmethod

@@ -176,6 +176,7 @@ class Adam:
         self._steps = 0
 
     def step(self, gradients: dict[str, Floats], rate: float) -> None:
+        """One update of `values` by gradients of the same names and shapes, at learning rate `rate`."""
         self._steps += 1
         rate *= np.sqrt(1 - 0.99**self._steps) / (1 - 0.9**self._steps)
         for name, gradient in gradients.items():

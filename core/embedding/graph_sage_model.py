@@ -36,6 +36,7 @@ class Facts:
 
     @classmethod
     def of(cls, titles: Sequence[Title], dims: int, rng: np.random.Generator) -> Facts:
+        """Learned from the titles: `dims` directions by truncated SVD, rounded to what the model folder stores."""
         vocabulary = Vocabulary.of(titles)
         features = vocabulary.features(titles)
         left, singular = truncated_svd(features, dims, rng)
@@ -55,6 +56,8 @@ def fact_walk(edges: NDArray[Any], n: int, weights: Mapping[RelationshipType, fl
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GraphSage:
+    """A trained model; `version` goes into the manifest of what it embeds."""
+
     version: str
     weights: SageWeights
     facts: Facts

@@ -38,6 +38,7 @@ class QuantizedRows:
 
     @property
     def bytes_per_row(self) -> float:
+        """Codes and scales."""
         return float((self.codes.nbytes + self.scales.nbytes) / max(len(self.codes), 1))
 
     def cosine(self, query: Floats) -> Floats:

@@ -17,6 +17,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")  # in keys, logs and reports, s
 
 
 class Status(StrEnum):
+    """Where an experiment stands; a completed one stays so."""
+
     DRAFT = "draft"
     RUNNING = "running"
     PAUSED = "paused"  # nobody is assigned; starting again gives everybody the same variant as before
@@ -24,6 +26,8 @@ class Status(StrEnum):
 
 
 class Allocation(StrEnum):
+    """What decides about the variants' weights."""
+
     FIXED = "fixed"  # the weights as they were given
     BANDIT = "bandit"  # weights follow the probability of being best (Thompson 1933), from report to report
 
@@ -68,6 +72,7 @@ class Experiment:
 
     @property
     def control(self) -> Variant:
+        """The variant that the others are compared with."""
         return self.variants[0]
 
     @property

@@ -33,6 +33,7 @@ class Outcome:
 
     @property
     def mean(self) -> float:
+        """Per user, conversions or not; 0 without users."""
         return self.total / self.users if self.users else 0.0
 
     @property
@@ -44,6 +45,7 @@ class Outcome:
 
     @property
     def rate(self) -> float:
+        """Share of users who converted; 0 without users."""
         return self.converted / self.users if self.users else 0.0
 
 

@@ -24,7 +24,8 @@ class Store(Protocol):
 
     def __call__(
         self, home: Path | None, titles: Iterator[Title], events: Iterator[Event], progress: Counted
-    ) -> dict[str, Any]: ...
+    ) -> dict[str, Any]:
+        """Returns when both iterators have been read to their ends."""
 
 
 def command(store: Store) -> Callable[..., None]:

@@ -44,17 +44,20 @@ class Report:
             rejection.examples.append(f"{file}:{line}: {row.strip()[:EXAMPLE_LENGTH]}")
 
     def count_titles(self, titles: Iterator[Title]) -> Iterator[Title]:
+        """The same titles, each counted as it passes."""
         for title in titles:
             self.titles += 1
             yield title
 
     def count_events(self, events: Iterator[Event]) -> Iterator[Event]:
+        """The same events, each counted as it passes."""
         for event in events:
             self.events += 1
             yield event
 
     @property
     def rejected_rows(self) -> int:
+        """For all reasons together."""
         return sum(rejection.count for rejection in self.rejected.values())
 
     def as_record(self) -> dict[str, Any]:

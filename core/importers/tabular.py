@@ -72,7 +72,7 @@ def read_jsonl(
             raise InvalidInput(f"{path} holds neither interactions.jsonl nor items.jsonl")
         return _titles(files, report, prefix), iter(())
     if best is None:
-        best = best_rating(_ratings(history, json_row, header=False))
+        best = best_rating(_ratings(history, _json_row, header=False))
     report.best_rating = best
     report.bytes_total += history.size
     return _titles(files, report, prefix), parsed(history, report, lambda line: json_event(line, best, prefix))
@@ -119,7 +119,7 @@ def json_event(line: str, best: float, prefix: str) -> Event:
     return replace(event, user_id=prefix + event.user_id, content_id=prefix + event.content_id)
 
 
-def json_row(line: str) -> Row:
+def _json_row(line: str) -> Row:
     record = _record(line)
     return {} if "type" in record else _named(record)
 

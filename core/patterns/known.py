@@ -53,10 +53,12 @@ class KnownPattern:
 
     @property
     def boost(self) -> float:
+        """By confidence and use, see core.patterns.cluster.boost."""
         return boost(self.confidence, self.usage_count)
 
     @property
     def circumstances(self) -> dict[str, str]:
+        """The most frequent ones of its sessions, as context -> word."""
         return dominant(self.context)
 
 

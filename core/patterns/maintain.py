@@ -123,6 +123,7 @@ class Known:
 
 
 def agree(a: KnownPattern, b: KnownPattern) -> bool:
+    """Whether two patterns hold in the same circumstances."""
     book = Codebook()
     one, other = book.encode([a.circumstances, b.circumstances])
     return bool(agreement(one[None], other)[0] >= MATCHING)

@@ -40,6 +40,7 @@ class Trajectory:
 
     @property
     def positives(self) -> int:
+        """Titles that were received well."""
         return sum(strength > 0 for strength in self.results.values())
 
     @property
@@ -51,6 +52,7 @@ class Trajectory:
 
     @property
     def succeeded(self) -> bool:
+        """Whether it makes a pattern: MIN_POSITIVES positives and MIN_QUALITY."""
         return self.positives >= MIN_POSITIVES and self.quality >= MIN_QUALITY
 
 

@@ -27,6 +27,7 @@ _FAST = struct.Struct("<HHHId")  # generation's length, d, r, updates, gain
 
 
 def encode(state: UserState) -> bytes:
+    """The same bytes for equal states; the checksum is over all that follows it."""
     about = json.dumps(to_record(state.onboarding), sort_keys=True).encode() if state.onboarding else b""
     fast = _encode_fast(state.fast) if state.fast else b""
     pending = state.pending

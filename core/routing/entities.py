@@ -90,6 +90,8 @@ def entity_index(snapshot: Snapshot) -> EntityIndex:
 
 
 def build_index(snapshot: Snapshot) -> EntityIndex:
+    """The names of a snapshot's titles, people and services, folded; of a name that several share, the popular
+    first."""
     names: defaultdict[str, list[int]] = defaultdict(list)
     whole: defaultdict[str, list[int]] = defaultdict(list)  # the same for whole titles, which come first
     everyday: set[str] = set()

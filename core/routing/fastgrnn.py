@@ -39,6 +39,7 @@ class Cell:
 
     @property
     def hidden(self) -> int:
+        """h, the width of the state."""
         return len(self.b_z)
 
 

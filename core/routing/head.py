@@ -26,6 +26,8 @@ class Head:
 
 @dataclass(slots=True)
 class Network:
+    """A cell and the head on its last state: the trained part of the router."""
+
     cell: Cell
     head: Head
 

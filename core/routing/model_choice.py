@@ -30,6 +30,7 @@ class Model:
     accuracy_hard: float
 
     def accuracy(self, complexity: float) -> float:
+        """Expected share of good answers at a complexity in [0, 1], by the table alone."""
         return self.accuracy_easy + complexity * (self.accuracy_hard - self.accuracy_easy)
 
 

@@ -51,6 +51,7 @@ class Examples:
     weight: Floats
 
     def subset(self, places: NDArray[np.intp]) -> Examples:
+        """The examples at these places, in their order."""
         return Examples(
             [self.sequences[place] for place in places], self.wanted[places], self.parts[places], self.weight[places]
         )
@@ -129,6 +130,7 @@ class Adam:
         self._steps = 0
 
     def step(self, gradient: dict[str, Array], rate: float, beta: float = 0.9, beta_square: float = 0.999) -> None:
+        """One update by gradients of the parameters' names, together shrunk to the length `clip`."""
         self._steps += 1
         length = float(np.sqrt(sum(float(np.square(values).sum()) for values in gradient.values())))
         shrink = min(1.0, self._recipe.clip / max(length, 1e-12))

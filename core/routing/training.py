@@ -39,7 +39,8 @@ class TokenVectors(Protocol):
 
     version: str
 
-    def token_vectors(self, texts: Sequence[str]) -> list[Floats]: ...
+    def token_vectors(self, texts: Sequence[str]) -> list[Floats]:
+        """Per text (t, d), one row for each of its tokens."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class BatchedRateLimits:
 
     @property
     def failing(self) -> bool:
+        """Whether the shared counter did not answer lately, so that nobody is refused."""
         return self._clock() < self._rest_until
 
     def take(self, caller: str, route: str, per_second: float, burst: int, calls: int) -> float:

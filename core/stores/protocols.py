@@ -64,7 +64,8 @@ class EventLog(Protocol):
         `fold` and `due` raise.
         """
 
-    def load_state(self, user_id: str) -> StoredState | None: ...
+    def load_state(self, user_id: str) -> StoredState | None:
+        """None for a user of whom nothing is stored."""
 
     def events(self, user_id: str, after_seq: int = 0) -> Iterator[SequencedEvent]:
         """The user's events in ingest order."""
@@ -99,7 +100,8 @@ class HotStates(Protocol):
     """Copies of user states and adapters in Valkey, already small enough for it. An older version never overwrites a
     newer one; an erased user stays erased."""
 
-    def get(self, user_id: str) -> StoredState | None: ...
+    def get(self, user_id: str) -> StoredState | None:
+        """None when there is no copy; the truth may have one."""
 
     def get_with_adapter(self, user_id: str) -> tuple[StoredState | None, StoredAdapter | None]:
         """Both copies in one round trip; NO_ADAPTER for a user who is known to have none. Raises CorruptData."""
@@ -274,9 +276,11 @@ class Catalog(Protocol):
     def upsert(self, titles: Iterable[Title]) -> int:
         """Insert or update; returns how many rows changed. The same titles twice change nothing."""
 
-    def titles(self) -> Iterator[Title]: ...
+    def titles(self) -> Iterator[Title]:
+        """All of them, streamed by id."""
 
-    def exists(self, content_ids: Sequence[str]) -> set[str]: ...
+    def exists(self, content_ids: Sequence[str]) -> set[str]:
+        """Those of `content_ids` that the catalogue has."""
 
     def put_relationships(self, edges: Iterable[tuple[str, str, str, float]]) -> int:
         """(source, target, type, weight) rows of a snapshot build; reinforced weights are kept."""
@@ -318,7 +322,8 @@ class Embeddings(Protocol):
     def put(self, version: str, titles: Sequence[PendingTitle], vectors: NDArray[np.float32]) -> int:
         """Store rows of `vectors` (n, d); returns how many were new. Titles that are gone are left out."""
 
-    def coverage(self, version: str) -> Coverage: ...
+    def coverage(self, version: str) -> Coverage:
+        """Of every title, whatever its shard."""
 
     def versions(self) -> list[str]:
         """Model versions that have vectors, the one written last first."""
@@ -339,7 +344,8 @@ class Embeddings(Protocol):
 class Bucket(Protocol):
     """Objects in one Cloud Storage bucket. Names are slash-separated."""
 
-    def upload(self, name: str, path: Path) -> None: ...
+    def upload(self, name: str, path: Path) -> None:
+        """Write a file's bytes, over what is there."""
 
     def download(self, name: str, path: Path) -> None:
         """Raises NotFound for a missing object."""
@@ -350,9 +356,11 @@ class Bucket(Protocol):
     def read(self, name: str) -> tuple[bytes, int]:
         """Bytes and generation. Raises NotFound."""
 
-    def list(self, prefix: str) -> list[str]: ...
+    def list(self, prefix: str) -> list[str]:
+        """Names that begin with `prefix`, sorted."""
 
-    def delete(self, name: str) -> None: ...
+    def delete(self, name: str) -> None:
+        """A missing object is none the less gone."""
 
 
 Record = dict[str, Any]

@@ -192,6 +192,7 @@ class ConnectionPool:
                 connection.close()
 
     def close(self) -> None:
+        """Close the connections that are not in use; the next call opens new ones."""
         self._drop_idle()
 
     @contextmanager
