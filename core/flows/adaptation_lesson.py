@@ -18,7 +18,7 @@ from core.adaptation.space import Space
 from core.adaptation.train import TrainingReport, TrainSettings, finish_taste, train_users
 from core.config import AdaptationSettings
 from core.errors import CorruptData
-from core.flows.replay import rebuild
+from core.flows.replay import rebuild, thresholds_of
 from core.flows.services import Services
 from core.numeric.vectors import Floats, is_finite, unit_rows
 from core.profile.codec import decode
@@ -65,7 +65,7 @@ class Trained:
 
 def prepare(services: Services, snapshot: Snapshot, user_id: str, stored: StoredAdapter | None) -> Prepared:
     """Read the truth about one user and lay it out for training."""
-    return prepare_from(snapshot, true_state(services, user_id), stored, services.settings.adaptation)
+    return prepare_from(snapshot, true_state(services, user_id, snapshot), stored, services.settings.adaptation)
 
 
 def prepare_from(
@@ -111,14 +111,18 @@ def learn_from(
     return replace(prepared, tier=tier, lesson=learned, learned_at=learned_at, metrics=metrics)
 
 
-def true_state(services: Services, user_id: str) -> UserState:
-    """The state in the cold store, or rebuilt from the log where that is damaged; an unknown user's is empty."""
+def true_state(services: Services, user_id: str, snapshot: Snapshot | None = None) -> UserState:
+    """The state in the cold store, or rebuilt from the log where that is damaged; an unknown user's is empty.
+
+    snapshot: in whose space a fast tier is learned again.
+    """
     stored = services.log.load_state(user_id)
     try:
         return decode(user_id, stored.blob) if stored else UserState(user_id)
     except CorruptData as error:
         log.error("user state rebuilt from the log", reason=str(error))
-        return rebuild(services.log, user_id, stored.seq if stored else 0)
+        thresholds = thresholds_of(services.settings.adaptation)
+        return rebuild(services.log, user_id, stored.seq if stored else 0, snapshot, thresholds)
 
 
 def evidence_of(snapshot: Snapshot, state: UserState, limit: int) -> Evidence:

@@ -31,6 +31,8 @@ from core.flows.adapters import (
     train,
 )
 from core.flows.ingest import Message, ingest
+from core.flows.replay import ROUNDING
+from core.flows.retention import DAY_S, retain
 from core.flows.services import Services
 from core.snapshot.publish import activate, publish
 from core.snapshot.snapshot import Snapshot
@@ -350,6 +352,23 @@ def test_a_damaged_state_is_rebuilt_from_the_log_before_training(
     append(services.log, user, likes(user, DRAMAS[:25]))
     sql.run(lambda c: c.execute("UPDATE user_states SET state = 'rubbish' WHERE user_id = %s", (user,)))
     assert adapt(services, user, 25, NOW).verdict == "accepted"
+
+
+def test_what_old_events_taught_is_learned_again_from_their_checkpoint(
+    services: Services, user: str, sql: ConnectionPool, clean_tables: None
+) -> None:
+    ingest(services, Message("m", user, tuple(likes(user, DRAMAS[:25]))), NOW)
+    adapt(services, user, 25, NOW)
+    first = weights(stored(services, user))
+    long_ago = "UPDATE interactions SET received_at = to_timestamp(%s) WHERE user_id = %s AND seq <= 20"
+    sql.run(lambda c: c.execute(long_ago, (NOW - 200 * DAY_S, user)))
+    privacy = replace(services.settings.privacy, events_kept_days=100.0)
+    assert retain(replace(services, settings=replace(services.settings, privacy=privacy)), NOW)["events"] == 20
+    sql.run(lambda c: c.execute("UPDATE user_states SET state = 'rubbish' WHERE user_id = %s", (user,)))
+    for table in ("user_lora_adapters", "adaptations"):
+        sql.run(lambda c, table=table: c.execute(f"DELETE FROM {table} WHERE user_id = %s", (user,)))  # type: ignore[misc]
+    assert adapt(services, user, 25, NOW).verdict == "accepted"
+    assert np.allclose(weights(stored(services, user)), first, atol=ROUNDING)
 
 
 def weights(adapter: StoredAdapter) -> np.ndarray:
