@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.local.demo_story import curl_line
+from core.local.demo_story import Client, curl_line
 from core.local.stack import Stack
 from tests.benchmarks.__main__ import ALONE, WITH_WORLD
 from tests.test_cli import EVERY, parse
@@ -88,6 +88,12 @@ def test_the_curl_line_answers_with_the_fields_that_are_shown(stack: Stack, tmp_
     answer, shown = json.loads(run(line, tmp_path)), json.loads(block_with("json", '"recommendations"'))
     assert shape(answer) == shape(shown)
     assert len(answer["recommendations"]) == len(shown["recommendations"])
+
+
+def test_the_event_that_is_shown_is_accepted(stack: Stack) -> None:
+    client = Client(stack.gateway.url, stack.secret_path, "dan")
+    event = json.loads(block_with("json", '"event_id"'))
+    assert client.post("/api/v1/interactions", event)["accepted"] == 1
 
 
 def test_the_commands_for_own_data_run_as_they_stand(tmp_path: Path) -> None:
