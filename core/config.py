@@ -2,7 +2,8 @@
 
 A field `foo` of section `bar` is set by the variable SONA_BAR_FOO, or by `foo` under `[bar]` in the file; the
 environment wins.
-Every default carries its reason. An unknown key in the file, or a value of the wrong type, is an error that names it.
+Every default carries its reason. An unknown key in the file, an unknown variable of a section, or a value of the wrong
+type, is an error that names it.
 """
 
 from __future__ import annotations
@@ -280,6 +281,19 @@ def _build(kind: Any, prefix: str, table: Mapping[str, Any], environ: Mapping[st
     return kind(**values)
 
 
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    """A misspelt variable would change nothing and say nothing. Outside of sections there are others': SONA_HOME."""
+    known = environment_names()
+    sections = tuple(f"SONA_{name.upper()}_" for name, hint in get_type_hints(Settings).items() if is_dataclass(hint))
+    for name in sorted(set(environ) - set(known)):
+        if name.startswith(sections):
+            from difflib import get_close_matches
+
+            nearest = get_close_matches(name, known, n=1)
+            hint = f"; is it {nearest[0]}?" if nearest else ""
+            raise ConfigurationError(f"{name} is the name of no setting{hint}")
+
+
 def read_settings(environ: Mapping[str, str] | None = None, config: Path | None = None) -> Settings:
     """Settings from an environment (default: this process's) and a TOML file (default: the one SONA_CONFIG names).
 
@@ -287,6 +301,7 @@ def read_settings(environ: Mapping[str, str] | None = None, config: Path | None 
     """
     environ = os.environ if environ is None else environ
     environ = {ours: environ[theirs] for theirs, ours in _CLOUD_RUN.items() if theirs in environ} | dict(environ)
+    _refuse_unknown(environ)
     path = config or environ.get("SONA_CONFIG")
     table: dict[str, Any] = {}
     if path:

@@ -1,5 +1,6 @@
 resource "google_billing_budget" "month" {
-  count = var.budget == null ? 0 : 1
+  count    = var.budget == null ? 0 : 1
+  provider = google.budgets
 
   billing_account = var.budget.billing_account
   display_name    = "SONA ${var.environment}"

@@ -13,6 +13,7 @@ IRREPLACEABLE = {
     "google_pubsub_subscription",
     "google_pubsub_topic",
     "google_redis_instance",
+    "google_secret_manager_secret",
     "google_sql_database",
     "google_sql_database_instance",
     "google_storage_bucket",

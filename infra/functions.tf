@@ -176,6 +176,7 @@ module "function" {
   for_each = local.functions
 
   name       = each.key
+  identity   = google_service_account.function[each.key].email
   project_id = var.project_id
   region     = var.region
 
@@ -228,7 +229,7 @@ module "function" {
     contains(keys(local.pushed), each.key) ? { push = "serviceAccount:${google_service_account.push.email}" } : {
       for member in var.callers : member => member
     },
-    contains(keys(local.pushed), each.key) ? {} : { build = "serviceAccount:${google_service_account.deploy.email}" },
+    contains(keys(local.pushed), each.key) ? {} : { deploy = "serviceAccount:${google_service_account.deploy.email}" },
     # The load balancer carries no identity. Callers prove theirs with the token that every route checks.
     var.domain != null && each.value.edge ? { load_balancer = "allUsers" } : {},
   )
@@ -252,4 +253,12 @@ module "function" {
     oldest_retained_s  = 604800
     longest_retry_wait = 600
   }
+
+  # Without its rights the build identity could not build the first function. The module reads no data, so nothing of
+  # its plan is put off.
+  depends_on = [
+    google_project_iam_member.build_logs,
+    google_storage_bucket_iam_member.build_reads_source,
+    google_artifact_registry_repository_iam_member.build_pushes,
+  ]
 }

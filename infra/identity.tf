@@ -1,3 +1,18 @@
+# One identity per workload; what each may do stands in its module.
+resource "google_service_account" "function" {
+  for_each = local.functions
+
+  account_id   = "sona-fn-${replace(each.key, "_", "-")}"
+  display_name = "SONA: function ${each.key}"
+}
+
+resource "google_service_account" "job" {
+  for_each = local.jobs
+
+  account_id   = "sona-job-${replace(each.key, "_", "-")}"
+  display_name = "SONA: job ${each.key}"
+}
+
 # Two identities for two trades: `build` turns the archive into the functions' images, `deploy` runs cloudbuild.yaml.
 # Neither is any workload's, and no workload may do what they may.
 resource "google_service_account" "build" {
@@ -78,6 +93,13 @@ resource "google_project_iam_member" "deploy_grants" {
     title      = "only-the-roles-of-sona"
     expression = "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly(${jsonencode(local.workload_roles)})"
   }
+}
+
+# Cloud Build gives a step an identity token only where the identity may make its own: infra/smoke.py asks functions with it.
+resource "google_service_account_iam_member" "deploy_identifies_itself" {
+  service_account_id = google_service_account.deploy.name
+  role               = "roles/iam.serviceAccountOpenIdTokenCreator"
+  member             = "serviceAccount:${google_service_account.deploy.email}"
 }
 
 resource "google_storage_bucket_iam_member" "deploy_state" {

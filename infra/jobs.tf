@@ -91,6 +91,7 @@ module "job" {
   for_each = local.jobs
 
   name       = each.key
+  identity   = google_service_account.job[each.key].email
   project_id = var.project_id
   region     = var.region
   image      = var.jobs_image
@@ -123,14 +124,14 @@ module "job" {
   sql       = true
   publishes = toset([])
   buckets = {
-    (google_storage_bucket.this["models"].name)    = "roles/storage.objectViewer" # only deployments write models
+    (google_storage_bucket.this["models"].name)    = "roles/storage.objectViewer" # only operators write models
     (google_storage_bucket.this["snapshots"].name) = each.value.snapshots ? "roles/storage.objectUser" : "roles/storage.objectViewer"
   }
 
   schedules           = each.value.schedules
   timezone            = var.timezone
   scheduler_identity  = google_service_account.scheduler.email
-  operators           = { build = "serviceAccount:${google_service_account.deploy.email}" }
+  operators           = { deploy = "serviceAccount:${google_service_account.deploy.email}" }
   deletion_protection = var.deletion_protection
 }
 

@@ -262,33 +262,3 @@ resource "google_monitoring_alert_policy" "this" {
 
   depends_on = [google_project_service.this]
 }
-
-# A job that never starts does not fail. adapt_users is due every hour, so its silence says that Cloud Scheduler starts
-# nothing any more; the other jobs' silence shows as an old snapshot a day later.
-resource "google_monitoring_alert_policy" "silence" {
-  display_name          = "SONA: no job has been started"
-  combiner              = "OR"
-  severity              = "ERROR"
-  notification_channels = local.notifications
-
-  conditions {
-    display_name = "adapt_users has not succeeded for three hours"
-
-    condition_absent {
-      filter   = "${local.executions} AND metric.labels.result=\"succeeded\" AND resource.labels.job_name=\"${module.job["adapt_users"].name}\""
-      duration = "10800s"
-
-      aggregations {
-        alignment_period     = "600s"
-        per_series_aligner   = "ALIGN_DELTA"
-        cross_series_reducer = "REDUCE_SUM"
-      }
-    }
-  }
-
-  documentation {
-    content = "Look at Cloud Scheduler: the identity sona-scheduler must be allowed to run the jobs."
-  }
-
-  depends_on = [google_project_service.this]
-}

@@ -52,3 +52,23 @@ output "deploy_identity" {
   description = "Service account that cloudbuild.yaml runs as."
   value       = google_service_account.deploy.email
 }
+
+output "operator_identity" {
+  description = "Service account of machines on which people use the command line."
+  value       = google_service_account.operator.email
+}
+
+output "operator_environment" {
+  description = "What `sona` must be told on such a machine, as a shell script; it fetches the secrets and holds none."
+  value = join("\n", concat(
+    [for name, value in local.operator_environment : "export ${name}='${replace(value, "'", "'\\''")}'"],
+    [
+      for name, secret in local.redis.environment :
+      "export ${name}=\"$(gcloud secrets versions access ${secret.version} --secret=${secret.secret} --project=${var.project_id})\""
+    ],
+    [
+      "gcloud secrets versions access ${local.redis.file.version} --secret=${local.redis.file.secret} --project=${var.project_id} > \"$HOME/sona-${local.redis.file.name}\"",
+      "export ${local.redis.file.variable}=\"$HOME/sona-${local.redis.file.name}\"",
+    ],
+  ))
+}

@@ -21,6 +21,15 @@ resource "google_pubsub_topic" "this" {
   depends_on = [google_project_service.this]
 }
 
+# Platforms that stream interactions themselves, without `collect`.
+resource "google_pubsub_topic_iam_member" "platforms_publish" {
+  for_each = var.publishers
+
+  topic  = google_pubsub_topic.this["interactions"].id
+  role   = "roles/pubsub.publisher"
+  member = each.key
+}
+
 # What was delivered a hundred times in vain, kept apart by where it came from until somebody looks.
 resource "google_pubsub_subscription" "dead_letters" {
   for_each = local.topics
@@ -47,7 +56,7 @@ resource "google_pubsub_subscription_iam_member" "erasure_reads_dead_letters" {
 
   subscription = google_pubsub_subscription.dead_letters[each.key].name
   role         = "roles/pubsub.subscriber"
-  member       = "serviceAccount:${module.function[local.erasing].identity}"
+  member       = "serviceAccount:${google_service_account.function[local.erasing].email}"
 }
 
 # Pub/Sub signs its pushes as this identity, which may call the two functions and nothing else.

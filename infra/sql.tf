@@ -88,22 +88,26 @@ locals {
   sql_users = merge(
     { for name in keys(local.sql_functions) : name => "sona-fn-${replace(name, "_", "-")}@${var.project_id}.iam" },
     { for name in keys(local.sql_jobs) : name => "sona-job-${replace(name, "_", "-")}@${var.project_id}.iam" },
+    { operator = "sona-operator@${var.project_id}.iam" },
   )
 
   identities = merge(
-    { for name, function in module.function : name => function.identity },
-    { for name, job in module.job : name => job.identity },
+    { for name, account in google_service_account.function : name => account.email },
+    { for name, account in google_service_account.job : name => account.email },
+    { operator = google_service_account.operator.email },
   )
 
   # What the migration grants; it alone may change the schema.
   sql_rights = {
-    for right in ["read", "write"] : right => join(",", sort([
-      for name, workload in merge(local.sql_functions, local.sql_jobs) : local.sql_users[name] if workload.sql.right == right
-    ]))
+    for right in ["read", "write"] : right => join(",", sort(concat(
+      [for name, workload in merge(local.sql_functions, local.sql_jobs) : local.sql_users[name] if workload.sql.right == right],
+      right == "write" ? [local.sql_users["operator"]] : [],
+    )))
   }
 }
 
-# One database user per workload, without password: IAM vouches for it.
+# One database user per workload and one for operators, without password: IAM vouches for them. No function is needed
+# for this, so that the first migration finds all of them and the first function finds its tables.
 resource "google_sql_user" "workload" {
   for_each = local.sql_users
 

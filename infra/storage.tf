@@ -1,12 +1,10 @@
-# snapshots: what instances serve from, and base generations. models: router, encoder, attention selector. embeddings and
-# artifacts: what jobs hand to each other and to people. source: the archives functions are built from.
+# snapshots: snapshots, base generations and what train_base trains. models: the text encoder. source: the functions'
+# archives.
 locals {
   buckets = {
-    models     = { noncurrent_days = 90 }
-    snapshots  = { noncurrent_days = 14 }
-    embeddings = { noncurrent_days = 14 }
-    artifacts  = { noncurrent_days = 30 }
-    source     = { noncurrent_days = 30 }
+    models    = { noncurrent_days = 90 }
+    snapshots = { noncurrent_days = 14 }
+    source    = { noncurrent_days = 30 }
   }
 }
 

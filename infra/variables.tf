@@ -88,6 +88,20 @@ variable "callers" {
   }
 }
 
+variable "publishers" {
+  description = "IAM members that may publish to the topic interactions: platforms that stream events without an HTTPS call."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition = alltrue([
+      for member in var.publishers : can(regex("^(serviceAccount|group|user):[^@ ]+@[^@ ]+$", member))
+    ])
+    error_message = "publishers must be serviceAccount:, group: or user: members; an event speaks for whom it names."
+  }
+}
+
 variable "domain" {
   description = "Host name of the load balancer; null: no load balancer, functions are called directly through IAM."
   type        = string
@@ -100,7 +114,7 @@ variable "domain" {
 }
 
 variable "rate_limit_per_minute" {
-  description = "Requests per minute that Cloud Armor lets through from one address; with domain only."
+  description = "Requests per minute that Cloud Armor lets through from one address; with domain only. A platform's servers may share one: 600 is ten a second for all of its viewers."
   type        = number
   default     = 600
   nullable    = false
@@ -135,15 +149,15 @@ variable "settings" {
   validation {
     condition = alltrue([
       for name in keys(var.settings) :
-      can(regex("^SONA_(RANKING|ADAPTATION|PATTERNS|LIMITS|LOG|MAX|SNAPSHOT|PRIVACY|TELEMETRY)_[A-Z0-9_]+$", name))
+      can(regex("^SONA_((RANKING|ADAPTATION|PATTERNS|ROUTER|LIMITS|PRIVACY|TELEMETRY)_[A-Z0-9_]+|LOG_LEVEL|MAX_BODY_BYTES|SNAPSHOT_MAX_AGE_S|REQUEST_DEADLINE_S|ANSWER_TTL_S|IMPRESSIONS)$", name))
       && !contains(["SONA_ADAPTATION_TOPIC", "SONA_PRIVACY_KEYS", "SONA_PRIVACY_DEAD_LETTERS"], name)
     ])
-    error_message = "settings may tune SONA_RANKING_, ADAPTATION_, PATTERNS_, LIMITS_, LOG_, MAX_, SNAPSHOT_, PRIVACY_ and TELEMETRY_ variables; the rest is Terraform's."
+    error_message = "settings may tune SONA_RANKING_, ADAPTATION_, PATTERNS_, ROUTER_, LIMITS_, PRIVACY_ and TELEMETRY_ variables, SONA_LOG_LEVEL, MAX_BODY_BYTES, SNAPSHOT_MAX_AGE_S, REQUEST_DEADLINE_S, ANSWER_TTL_S and IMPRESSIONS; the rest is Terraform's."
   }
 }
 
 variable "redis_memory_gb" {
-  description = "Memory of Memorystore; about 12 KB per active user, so 5 GB hold 350 000."
+  description = "Memory of Memorystore; about 14 KB per active user, so 5 GB hold 350 000."
   type        = number
   default     = 5
   nullable    = false
@@ -256,7 +270,7 @@ variable "repository" {
 }
 
 variable "state_bucket" {
-  description = "Bucket of the Terraform state, which the build identity may write; needed with repository."
+  description = "Bucket of the Terraform state, which sona-deploy may write; needed with repository."
   type        = string
   default     = null
 

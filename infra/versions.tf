@@ -23,6 +23,15 @@ provider "google" {
   }
 }
 
+# The Budget API asks a person's credentials which project's quota they use; the other APIs do not.
+provider "google" {
+  alias = "budgets"
+
+  project               = var.project_id
+  billing_project       = var.project_id
+  user_project_override = true
+}
+
 data "google_project" "this" {
   project_id = var.project_id
 }

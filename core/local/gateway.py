@@ -18,7 +18,8 @@ WORKERS = 2  # processes; one per core of a small machine
 THREADS = 4  # per process: requests that wait for a store do not hold up the others
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 
-# Which function answers which paths; the deployed load balancer has the same map. The longest prefix wins.
+# Which function answers which paths, as infra/functions.tf has them; there the load balancer leads to some of the
+# functions only, and to the others within the network. The longest prefix wins.
 PREFIXES = {
     "/api/v1/recommendations": "recommend",
     "/api/v1/personalization": "recommend",

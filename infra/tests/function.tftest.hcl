@@ -3,6 +3,7 @@ mock_provider "google" {}
 
 variables {
   name       = "ingest"
+  identity   = "sona-fn-ingest@demo-project.iam.gserviceaccount.com"
   project_id = "demo-project"
   region     = "europe-west1"
   build = {
@@ -68,7 +69,7 @@ run "the_function" {
   }
 
   assert {
-    condition     = google_cloudfunctions2_function.this.service_config[0].service_account_email == google_service_account.this.email
+    condition     = google_cloudfunctions2_function.this.service_config[0].service_account_email == var.identity
     error_message = "A function runs as its own identity."
   }
 
@@ -98,6 +99,11 @@ run "the_function" {
       && google_pubsub_subscription.push[0].ack_deadline_seconds == 60
     )
     error_message = "A push is ordered, signed, limited in attempts and never expires."
+  }
+
+  assert {
+    condition     = alltrue([for grant in google_secret_manager_secret_iam_member.reads : grant.member == "serviceAccount:${var.identity}"])
+    error_message = "A function's rights are its own identity's."
   }
 
   assert {

@@ -3,6 +3,7 @@ mock_provider "google" {}
 
 variables {
   name       = "maintain_patterns"
+  identity   = "sona-job-maintain-patterns@demo-project.iam.gserviceaccount.com"
   project_id = "demo-project"
   region     = "europe-west1"
   image      = "europe-west1-docker.pkg.dev/demo-project/sona-jobs/jobs@sha256:0000000000000000000000000000000000000000000000000000000000000000"
@@ -50,7 +51,7 @@ run "the_job" {
   }
 
   assert {
-    condition     = google_cloud_run_v2_job.this.template[0].template[0].service_account == google_service_account.this.email
+    condition     = google_cloud_run_v2_job.this.template[0].template[0].service_account == var.identity
     error_message = "A job runs as its own identity."
   }
 
@@ -81,11 +82,11 @@ run "a_job_without_schedule_is_started_by_releases_only" {
     name      = "migrate"
     schedules = {}
     redis     = null
-    operators = { build = "serviceAccount:deploy@demo-project.iam.gserviceaccount.com" }
+    operators = { deploy = "serviceAccount:deploy@demo-project.iam.gserviceaccount.com" }
   }
 
   assert {
-    condition     = length(google_cloud_scheduler_job.this) == 0 && keys(google_cloud_run_v2_job_iam_member.invoker) == ["build"] && google_cloud_run_v2_job_iam_member.invoker["build"].role == "roles/run.invoker"
+    condition     = length(google_cloud_scheduler_job.this) == 0 && keys(google_cloud_run_v2_job_iam_member.invoker) == ["deploy"] && google_cloud_run_v2_job_iam_member.invoker["deploy"].role == "roles/run.invoker"
     error_message = "Nobody but a release may start the migration."
   }
 

@@ -1,4 +1,10 @@
 # Somebody is told of what matters, and the dashboard shows it.
+mock_provider "google" {}
+
+mock_provider "google" {
+  alias = "budgets"
+}
+
 variables {
   project_id    = "demo-project"
   environment   = "prod"
@@ -27,7 +33,7 @@ run "alerts_reach_everybody_named" {
 
   assert {
     condition = alltrue([
-      for policy in concat(values(google_monitoring_alert_policy.this), values(google_monitoring_alert_policy.budget), [google_monitoring_alert_policy.silence]) :
+      for policy in concat(values(google_monitoring_alert_policy.this), values(google_monitoring_alert_policy.budget), [google_monitoring_alert_policy.silence, google_monitoring_alert_policy.retention]) :
       toset(policy.notification_channels) == toset(["projects/demo-project/notificationChannels/7", "projects/demo-project/notificationChannels/42"])
     ])
     error_message = "An alert tells nobody, or not everybody."
@@ -72,6 +78,22 @@ run "thresholds_follow_the_sizes" {
   assert {
     condition     = alltrue([for policy in google_monitoring_alert_policy.this : length(policy.documentation[0].content) > 40])
     error_message = "An alert says what to do."
+  }
+}
+
+run "a_night_without_retention_is_noticed" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for condition in google_monitoring_alert_policy.retention.conditions[0].condition_threshold :
+      condition.comparison == "COMPARISON_LT" && condition.threshold_value == 1
+      && condition.evaluation_missing_data == "EVALUATION_MISSING_DATA_ACTIVE"
+      && strcontains(condition.filter, "job_name=\"sona-maintain-patterns\"") && strcontains(condition.filter, "result=\"succeeded\"")
+      # Longer than the day between two runs, no longer than an alert may count over; and it must last to be believed.
+      && condition.aggregations[0].alignment_period == "90000s" && condition.duration == "7200s"
+    ])
+    error_message = "Nobody would notice that events outlive their time."
   }
 }
 

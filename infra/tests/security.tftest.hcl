@@ -1,4 +1,10 @@
 # What must not happen, whatever else changes: something public, something unprotected, a password, a broad role.
+mock_provider "google" {}
+
+mock_provider "google" {
+  alias = "budgets"
+}
+
 variables {
   project_id    = "demo-project"
   environment   = "prod"
@@ -182,6 +188,75 @@ run "nobody_has_a_broad_role" {
     condition     = length(setintersection(local.workload_roles, local.deploy_roles)) == 0 && strcontains(google_project_iam_member.deploy_grants.condition[0].expression, "hasOnly([\"roles/cloudsql.client\",\"roles/cloudsql.instanceUser\",\"roles/serviceusage.serviceUsageConsumer\",\"roles/telemetry.writer\"])")
     error_message = "The deploying identity could grant itself or others more than workloads need."
   }
+}
+
+run "the_operator_works_with_data_and_with_nothing_else" {
+  command = plan
+
+  override_resource {
+    target          = google_service_account.operator
+    override_during = plan
+    values          = { email = "sona-operator@demo-project.iam.gserviceaccount.com" }
+  }
+
+  assert {
+    condition     = google_sql_user.workload["operator"].name == "sona-operator@demo-project.iam" && local.sql_users["operator"] == google_sql_user.workload["operator"].name
+    error_message = "Cloud SQL knows the operator by another name."
+  }
+
+  assert {
+    condition     = contains(split(",", local.sql_rights["write"]), "sona-operator@demo-project.iam") && google_sql_user.workload["operator"].database_roles == null
+    error_message = "The operator writes rows and leaves the schema alone."
+  }
+
+  assert {
+    condition     = toset(keys(google_secret_manager_secret_iam_member.operator_reads)) == toset(["SONA_PRIVACY_KEYS", "SONA_STORES_REDIS_URL", "SONA_STORES_REDIS_CA_FILE"])
+    error_message = "The operator cannot read what the command line needs."
+  }
+
+  assert {
+    condition     = { for kind, grant in google_storage_bucket_iam_member.operator_writes : kind => grant.role } == { models = "roles/storage.objectUser", snapshots = "roles/storage.objectUser" }
+    error_message = "The operator puts encoders and snapshots where they belong, and no code."
+  }
+
+  assert {
+    condition     = toset(keys(google_pubsub_topic_iam_member.operator_publishes)) == toset(keys(local.topics)) && toset(keys(google_pubsub_subscription_iam_member.operator_reads_dead_letters)) == toset(keys(local.topics))
+    error_message = "Dead letters cannot be sent back."
+  }
+
+  assert {
+    condition = (
+      google_compute_firewall.operator_shell.source_ranges == toset(["35.235.240.0/20"])
+      && google_compute_firewall.operator_shell.target_service_accounts == toset(["sona-operator@demo-project.iam.gserviceaccount.com"])
+    )
+    error_message = "A shell is reached through Identity-Aware Proxy only, and only on operators' machines."
+  }
+}
+
+run "named_platforms_publish_interactions_and_nothing_else" {
+  command = plan
+
+  variables {
+    publishers = ["serviceAccount:player@media-platform.iam.gserviceaccount.com"]
+  }
+
+  assert {
+    condition = (
+      [for grant in google_pubsub_topic_iam_member.platforms_publish : "${grant.member} ${grant.role}"]
+      == ["serviceAccount:player@media-platform.iam.gserviceaccount.com roles/pubsub.publisher"]
+    )
+    error_message = "A named platform may not publish, or may do more."
+  }
+}
+
+run "nobody_publishes_anonymously" {
+  command = plan
+
+  variables {
+    publishers = ["allAuthenticatedUsers"]
+  }
+
+  expect_failures = [var.publishers]
 }
 
 run "prod_refuses_a_single_zone_database" {

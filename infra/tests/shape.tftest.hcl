@@ -1,4 +1,10 @@
 # The shape that the specification asks for, and that the parts fit each other.
+mock_provider "google" {}
+
+mock_provider "google" {
+  alias = "budgets"
+}
+
 variables {
   project_id    = "demo-project"
   environment   = "prod"
@@ -31,8 +37,8 @@ run "stores_are_the_specified_ones" {
   }
 
   assert {
-    condition     = toset(keys(google_storage_bucket.this)) == toset(["models", "snapshots", "embeddings", "artifacts", "source"])
-    error_message = "There are five buckets."
+    condition     = toset(keys(google_storage_bucket.this)) == toset(["models", "snapshots", "source"])
+    error_message = "There are three buckets."
   }
 
   assert {
@@ -99,6 +105,88 @@ run "dev_is_cheap_and_deletable" {
     condition     = alltrue([for size in local.scale : size.min == 0]) && !google_redis_instance.hot.deletion_protection
     error_message = "dev keeps nothing warm and can be removed."
   }
+}
+
+run "what_the_readme_tunes_may_be_set" {
+  command = plan
+
+  variables {
+    settings = {
+      SONA_IMPRESSIONS              = "false"
+      SONA_ANSWER_TTL_S             = "30"
+      SONA_REQUEST_DEADLINE_S       = "0.5"
+      SONA_ROUTER_MODELS            = "[{\"model_id\": \"it's ours\"}]"
+      SONA_RANKING_MMR_LAMBDA       = "0.5"
+      SONA_PRIVACY_EVENTS_KEPT_DAYS = "30"
+      SONA_TELEMETRY_TRACE_SHARE    = "0.01"
+      SONA_ADAPTATION_INTERACTIONS  = "3"
+      SONA_LIMITS_READ_PER_MINUTE   = "60"
+      SONA_PATTERNS_PRUNE_BELOW     = "0.2"
+      SONA_SNAPSHOT_MAX_AGE_S       = "60"
+      SONA_LOG_LEVEL                = "WARNING"
+      SONA_MAX_BODY_BYTES           = "100000"
+    }
+  }
+
+  assert {
+    condition     = alltrue([for name, value in var.settings : local.environment[name] == value])
+    error_message = "A workload is not told what was set."
+  }
+}
+
+run "who_works_by_hand_is_told_what_workloads_are" {
+  command = plan
+
+  variables {
+    settings = {
+      SONA_ROUTER_MODELS         = "[{\"model_id\": \"it's ours\"}]"
+      SONA_TELEMETRY_TRACE_SHARE = "0.01"
+    }
+  }
+
+  override_resource {
+    target          = google_sql_database_instance.cold
+    override_during = plan
+    values          = { connection_name = "demo-project:europe-west1:sona-cold" }
+  }
+
+  override_resource {
+    target          = google_secret_manager_secret_version.this
+    override_during = plan
+    values          = { version = "3" }
+  }
+
+  assert {
+    condition = alltrue([
+      for line in [
+        "export SONA_EDITION='cloud'",
+        "export SONA_STORES_SQL_INSTANCE='demo-project:europe-west1:sona-cold'",
+        "export SONA_STORES_SQL_USER='sona-operator@demo-project.iam'",
+        "export SONA_PRIVACY_DEAD_LETTERS='dead-letters-adapt,dead-letters-ingest'",
+        "export SONA_ROUTER_MODELS='[{\"model_id\": \"it'\\''s ours\"}]'",
+        "export SONA_PRIVACY_KEYS=\"$(gcloud secrets versions access 1 --secret=sona-privacy-keys --project=demo-project)\"",
+        "export SONA_STORES_REDIS_URL=\"$(gcloud secrets versions access 3 --secret=sona-redis-url --project=demo-project)\"",
+        "gcloud secrets versions access 3 --secret=sona-redis-ca --project=demo-project > \"$HOME/sona-ca.pem\"",
+        "export SONA_STORES_REDIS_CA_FILE=\"$HOME/sona-ca.pem\"",
+      ] : contains(split("\n", output.operator_environment), line)
+    ])
+    error_message = "The command line would not find a store."
+  }
+
+  assert {
+    condition     = !strcontains(output.operator_environment, "SONA_TELEMETRY_") && !strcontains(output.operator_environment, "rediss://")
+    error_message = "Who works by hand measures nothing, and the script holds no secret."
+  }
+}
+
+run "the_size_of_snapshots_is_what_instances_were_sized_for" {
+  command = plan
+
+  variables {
+    settings = { SONA_SNAPSHOT_MAX_MIB = "900" }
+  }
+
+  expect_failures = [var.settings]
 }
 
 run "a_trigger_waits_for_approval_in_prod" {

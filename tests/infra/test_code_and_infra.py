@@ -76,7 +76,7 @@ def test_names_of_topics_and_buckets_are_the_codes() -> None:
     assert settings.stores.sql_database == "lora_adapters"
     buckets = set(entries("storage.tf", "buckets"))
     read_by_code = {name.removesuffix("_bucket") for name in dir(settings.stores) if name.endswith("_bucket")}
-    assert read_by_code <= buckets
+    assert buckets == read_by_code | {"source"}
     for kind in read_by_code:
         assert f'google_storage_bucket.this["{kind}"].name' in read("functions.tf")
 
@@ -124,12 +124,43 @@ def test_functions_that_use_the_database_get_it() -> None:
 
 
 def test_database_users_are_the_identities_of_their_workloads() -> None:
-    assert 'account_id   = "sona-fn-${replace(var.name, "_", "-")}"' in read("modules/function/identity.tf")
-    assert 'account_id   = "sona-job-${replace(var.name, "_", "-")}"' in read("modules/job/identity.tf")
+    assert 'account_id   = "sona-fn-${replace(each.key, "_", "-")}"' in read("identity.tf")
+    assert 'account_id   = "sona-job-${replace(each.key, "_", "-")}"' in read("identity.tf")
     assert '"sona-fn-${replace(name, "_", "-")}@${var.project_id}.iam"' in read("sql.tf")
     assert '"sona-job-${replace(name, "_", "-")}@${var.project_id}.iam"' in read("sql.tf")
     for stem in STEMS:
         assert len(f"sona-job-{stem}") <= 30, f"{stem}: Google's account names have at most 30 characters"
+
+
+def settings_to_tune() -> list[str]:
+    """The variables of the code that the deployment's `settings` accept, by the validation in variables.tf."""
+    block = read("variables.tf").split('variable "settings"')[1].split("\nvariable ")[0]
+    accepted = re.compile(re.findall(r'regex\("(\^SONA_.*)", name\)', block)[0])
+    refused = set(re.findall(r'"(SONA_\w+)"', re.findall(r"!contains\((\[.*?\])", block)[0]))
+    assert refused <= set(environment_names())
+    return [name for name in environment_names() if accepted.match(name) and name not in refused]
+
+
+def test_what_may_be_tuned_is_known_to_the_code_and_nothing_that_terraform_decides() -> None:
+    tunable = set(settings_to_tune())
+    accepted = re.findall(r"\^SONA_\(\(([A-Z|]+)\)_\[A-Z0-9_\]\+\|([A-Z_|]+)\)\$", read("variables.tf"))
+    [(sections, single)] = accepted
+    assert all(any(name.startswith(f"SONA_{section}_") for name in tunable) for section in sections.split("|"))
+    assert {f"SONA_{name}" for name in single.split("|")} <= tunable
+    placed = set(re.findall(r"(?m)^ *(SONA_\w+) +=", every_file()))
+    assert tunable & placed == {  # with telemetry only, and by the schedule
+        "SONA_TELEMETRY_EXPORTER",
+        "SONA_TELEMETRY_ENDPOINT",
+        "SONA_TELEMETRY_REGION",
+    }
+    assert not tunable & (LAPTOP | {"SONA_SNAPSHOT_MAX_MIB", "SONA_EDITION", "SONA_CACHE_DIR"})
+
+
+def test_what_the_readme_recommends_to_set_may_be_set() -> None:
+    readme = (ROOT / "README.md").read_text()
+    named = set(re.findall(r"SONA_[A-Z_]+[A-Z]", readme)) & set(environment_names())
+    theirs = {"SONA_PRIVACY_KEYS", "SONA_AUTH_PUSH_CHECKED"}  # a secret, and what Terraform knows
+    assert named - theirs <= set(settings_to_tune())
 
 
 def test_the_readme_lists_every_variable() -> None:

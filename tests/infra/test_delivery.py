@@ -140,6 +140,7 @@ def test_a_plan_that_deletes_or_replaces_data_is_refused() -> None:
     replaced = check_plan(("google_sql_database_instance", "cold", ["delete", "create"]))
     assert (replaced.returncode, replaced.stderr) == (1, "the plan deletes google_sql_database_instance.cold\n")
     assert check_plan(("google_storage_bucket", "this", ["delete"])).returncode == 1
+    assert check_plan(("google_secret_manager_secret", "privacy_keys", ["delete"])).returncode == 1
 
 
 def steps() -> list[str]:
@@ -153,6 +154,19 @@ def test_the_build_migrates_before_new_code_and_rolls_out_last() -> None:
     for step in steps():
         for before in re.findall(r"waitFor: \[([^]]*)\]", text.split(f"- id: {step}\n")[1].split("- id:")[0]):
             assert all(name in steps()[: steps().index(step)] for name in before.split(", "))
+
+
+def test_no_function_is_built_before_who_builds_it_has_its_rights() -> None:
+    rights = re.findall(r'(?m)^resource "(\w+_iam_member)" "(build_\w+)"', (INFRA / "identity.tf").read_text())
+    assert len(rights) >= 3
+    waits = (INFRA / "functions.tf").read_text().split("depends_on = [")[1].split("]")[0]
+    assert {".".join(right) for right in rights} == set(re.findall(r"[\w.]+", waits))
+
+
+def test_the_first_migration_waits_for_no_function() -> None:
+    text = re.sub(r"(?m)(^|\s)#.*$", "", (INFRA / "sql.tf").read_text())
+    assert "google_sql_user" in text
+    assert "module." not in text  # a function that starts before its tables would fail
 
 
 def test_every_file_that_the_build_runs_exists() -> None:

@@ -1,4 +1,4 @@
-# One function: its identity, what that may do, its code, who may call it, and the subscription that feeds it.
+# One function: what its identity may do, its code, who may call it, and the subscription that feeds it.
 locals {
   resource_name = "sona-${replace(var.name, "_", "-")}"
   file_path     = "${var.redis.file.folder}/${var.redis.file.name}"
@@ -30,7 +30,7 @@ resource "google_cloudfunctions2_function" "this" {
   }
 
   service_config {
-    service_account_email = google_service_account.this.email
+    service_account_email = var.identity
     ingress_settings      = var.ingress
 
     available_cpu                    = tostring(var.size.cpu)

@@ -7,11 +7,6 @@ output "uri" {
   value = google_cloudfunctions2_function.this.service_config[0].uri
 }
 
-output "identity" {
-  description = "E-mail of the service account."
-  value       = google_service_account.this.email
-}
-
 output "ingress" {
   value = google_cloudfunctions2_function.this.service_config[0].ingress_settings
 }

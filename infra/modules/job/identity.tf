@@ -1,10 +1,5 @@
-resource "google_service_account" "this" {
-  account_id   = "sona-job-${replace(var.name, "_", "-")}"
-  display_name = "SONA: job ${var.name}"
-}
-
 locals {
-  member = "serviceAccount:${google_service_account.this.email}"
+  member = "serviceAccount:${var.identity}"
   secrets = var.redis == null ? {} : merge(
     { for variable, secret in var.redis.environment : variable => secret.secret },
     { (var.redis.file.variable) = var.redis.file.secret },

@@ -1,4 +1,4 @@
-# One Cloud Run job: its identity, what that may do, its container, and when it starts.
+# One Cloud Run job: what its identity may do, its container, and when it starts.
 locals {
   resource_name = "sona-${replace(var.name, "_", "-")}"
 }
@@ -13,7 +13,7 @@ resource "google_cloud_run_v2_job" "this" {
     parallelism = var.size.tasks
 
     template {
-      service_account       = google_service_account.this.email
+      service_account       = var.identity
       timeout               = "${var.size.timeout_s}s"
       max_retries           = var.size.retries
       execution_environment = "EXECUTION_ENVIRONMENT_GEN2"

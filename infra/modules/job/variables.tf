@@ -4,6 +4,12 @@ variable "name" {
   nullable    = false
 }
 
+variable "identity" {
+  description = "E-mail of the service account that it runs as, and nothing else does."
+  type        = string
+  nullable    = false
+}
+
 variable "project_id" {
   type     = string
   nullable = false
