@@ -12,7 +12,7 @@ import typer
 
 from core.catalog import Title
 from core.config import Settings, read_settings
-from core.errors import ConfigurationError, NotFound, SonaError
+from core.errors import ConfigurationError, NotFound, SonaError, StoreUnavailable
 from core.evaluation.command import MADE_AUDIENCES
 from core.evaluation.command import command as evaluate_command
 from core.importers.command import command as import_command
@@ -41,6 +41,8 @@ app = typer.Typer(
     "Commands work on the laptop edition, or on the stores that SONA_STORES_... names.",
 )
 SEE, DATA, MEASURE, PEOPLE = "See it", "Your catalogue and models", "What it is worth", "People's data"
+RUNNING = "Keep it running"
+OPTIONAL = ("platformdirs", "psutil")  # of the extra `local`, imported where the laptop edition is meant
 snapshot_app = typer.Typer(no_args_is_help=True, help="Build, list and activate snapshots of the catalogue.")
 
 
@@ -115,9 +117,9 @@ def snapshot_list(home: Home = None, as_json: AsJson = False) -> None:
     Example: sona snapshot list
     """
     from core.snapshot.publish import active_version, list_versions
-    from core.wiring import services_for
+    from core.wiring import snapshots_bucket
 
-    bucket = services_for(laptop_or_cloud_settings(home)).bucket
+    bucket = snapshots_bucket(laptop_or_cloud_settings(home))
     try:
         active = active_version(bucket)
     except NotFound:
@@ -133,13 +135,13 @@ def snapshot_activate(version: str, home: Home = None, as_json: AsJson = False) 
     Example: sona snapshot activate 20261121T093000Z-1a2b3c4d
     """
     from core.snapshot.publish import activate
-    from core.wiring import services_for
+    from core.wiring import snapshots_bucket
 
-    activate(services_for(laptop_or_cloud_settings(home)).bucket, version)
+    activate(snapshots_bucket(laptop_or_cloud_settings(home)), version)
     show({"active": version}, as_json, f"Active: {version}")
 
 
-@app.command(rich_help_panel=DATA)
+@app.command(rich_help_panel=RUNNING)
 def maintain(
     weekly: Annotated[bool, typer.Option("--weekly", help="Also segments of viewers and universal patterns.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
@@ -151,9 +153,12 @@ def maintain(
 
     Example: sona maintain --weekly --dry-run --html patterns.html
     """
+    from core.evaluation.plots import drawing_library
     from core.flows.maintain_patterns import maintain_patterns
     from core.wiring import services_for
 
+    if html is not None:
+        drawing_library()
     services = services_for(laptop_or_cloud_settings(home))
     kind = "weekly" if weekly else "daily"
     report = maintain_patterns(services, kind, time.time(), dry_run, say)
@@ -191,7 +196,7 @@ app.command("evaluate", rich_help_panel=MEASURE)(evaluate_command)
 app.add_typer(experiment_app(laptop_or_cloud_settings), name="experiment", rich_help_panel=MEASURE)
 app.command("metrics", rich_help_panel=MEASURE)(metrics_command(laptop_or_cloud_settings))
 add_privacy_commands(app, laptop_or_cloud_settings, PEOPLE)
-add_log_commands(app, laptop_or_cloud_settings, DATA)
+add_log_commands(app, laptop_or_cloud_settings, RUNNING)
 
 
 @app.command(rich_help_panel=PEOPLE)
@@ -213,6 +218,17 @@ def main() -> None:
     """Entry point: errors that a user can act on are one line, not a traceback."""
     try:
         app()
+    except StoreUnavailable as error:
+        _end(f"{error}\n`sona status` shows whether the laptop edition runs; other stores are named by SONA_STORES_...")
     except SonaError as error:
-        complaints.print(f"[red]sona:[/red] {error}")
-        sys.exit(2)
+        _end(str(error))
+    except ModuleNotFoundError as error:
+        if error.name not in OPTIONAL:
+            raise
+        _end(f"{error.name} is missing, which the extra `local` brings: python -m uv run --extra local sona ...")
+
+
+def _end(problem: str) -> None:
+    complaints.print("[red]sona:[/red]", end=" ")
+    complaints.print(problem, markup=False, soft_wrap=True)
+    sys.exit(2)

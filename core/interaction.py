@@ -29,6 +29,18 @@ class InteractionType(StrEnum):
     SKIP_CONTENT = "skip_content"
 
 
+# Names that other systems use for our event types, besides our own.
+TYPE_ALIASES = {
+    "rating": InteractionType.RATING_EXPLICIT,
+    "skip": InteractionType.SKIP_CONTENT,
+    "click": InteractionType.SEARCH_CLICK,
+    "start": InteractionType.WATCH_START,
+    "progress": InteractionType.WATCH_PROGRESS,
+    "complete": InteractionType.WATCH_COMPLETE,
+    "view": InteractionType.IMPRESSION,
+} | {str(kind): kind for kind in InteractionType}
+
+
 @dataclass(frozen=True, slots=True)
 class Interaction:
     """One event of one user on one title. `occurred_at` is the client's clock in Unix seconds."""

@@ -216,6 +216,11 @@ def _embeddings(pool: Any) -> Embeddings:
     return PostgresEmbeddings(pool)
 
 
+def snapshots_bucket(settings: Settings) -> Bucket:
+    """Where snapshots lie, for those who need no other store."""
+    return _bucket(settings)
+
+
 def _bucket(settings: Settings, name: str = "") -> Bucket:
     from core.stores.gcs import GcsBucket
 

@@ -1,6 +1,7 @@
 """The command line as a newcomer reads it: every command says what it does, gives an example that parses, and prints
 JSON for programs; shells can complete it; errors are one line that says what to do."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from core.cli import app
+from core.cli import app, main
 
 ROOT: Any = typer.main.get_command(app)
 
@@ -74,6 +75,63 @@ def test_a_command_without_a_stack_says_what_to_run_first(tmp_path: Path) -> Non
     assert run.returncode == 2
     assert "sona up" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def complaint(
+    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **environment: str
+) -> str:
+    """What a command says that cannot be done."""
+    for name in [name for name in os.environ if name.startswith("SONA_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", shlex.split(line))
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    return re.sub(r"[\s│]+", " ", capsys.readouterr().err)
+
+
+def test_without_the_laptop_edition_the_extra_that_brings_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "platformdirs", None)  # as if it were not installed
+    assert "--extra local" in complaint("sona snapshot list", monkeypatch, capsys)
+
+
+def test_a_store_that_does_not_answer_is_named_with_where_to_look(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stores = {
+        "SONA_STORES_SQL_DSN": "postgresql://nobody@127.0.0.1:9/none",
+        "SONA_STORES_REDIS_URL": "redis://127.0.0.1:9",
+    }
+    said = complaint("sona replay nadia", monkeypatch, capsys, **stores, SONA_PRIVACY_KEYS="k" * 32)
+    assert "cold_store is unavailable" in said
+    assert "sona status" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("sona evaluate --data absent --protocol forgeting", "'stream', 'global', 'loo', 'cold-items', 'forgetting'"),
+        ("sona train router --kind f8", "'f32', 'f16', 'int8'"),
+        ("sona train router --encoder absent", "absent holds no encoder"),
+        ("sona train attention --encoder absent", "absent holds no encoder"),
+    ],
+)
+def test_a_wrong_word_is_refused_before_the_work_begins(
+    line: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in complaint(line, monkeypatch, capsys)
+    assert not Path("absent").exists()
+
+
+def test_snapshots_are_listed_where_only_their_bucket_is_reached(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stores = {"SONA_STORES_SQL_DSN": "postgresql://unused", "SONA_STORES_STORAGE_ENDPOINT": "http://127.0.0.1:9"}
+    assert "bucket" in complaint("sona snapshot list", monkeypatch, capsys, **stores)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

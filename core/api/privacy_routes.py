@@ -22,14 +22,16 @@ class ExportOut(TypedDict):
 
     user_id: str
     exported_at: Moment
-    data: Annotated[dict[str, list[dict[str, Any]]], Field(description="table -> rows")]
+    data: Annotated[
+        dict[str, list[dict[str, Any]]], Field(description="table -> rows; without dead_letters: nobody looked there")
+    ]
 
 
 class EraseOut(TypedDict):
     """What is gone."""
 
     status: Annotated[str, Field(description="erased")]
-    deleted: Annotated[dict[str, int], Field(description="table -> number of rows")]
+    deleted: Annotated[dict[str, int], Field(description="table -> number of rows; without dead_letters: they stay")]
 
 
 def answer_export(call: Call) -> ExportOut:

@@ -23,7 +23,7 @@ from pydantic import (
 from core.errors import InvalidInput
 from core.flows.personalize_search import DEFAULT_WEIGHT, Result
 from core.flows.profiles import Viewing
-from core.interaction import MAX_STARS, Event, Interaction, InteractionType, Onboarding
+from core.interaction import MAX_STARS, TYPE_ALIASES, Event, Interaction, InteractionType, Onboarding
 from core.ranking.query import Context
 
 T = TypeVar("T")
@@ -43,17 +43,6 @@ Degraded = Annotated[tuple[str, ...], Field(description="parts that did not take
 
 EARLIEST_S = 631_152_000.0  # 1990-01-01: nothing was streamed before, so an earlier clock is wrong
 CLOCK_AHEAD_S = 86_400.0  # time zones mistaken for UTC; anything later is wrong
-
-# Names that other systems use for our event types (design section 10), besides our own in any case.
-TYPE_ALIASES = {
-    "rating": InteractionType.RATING_EXPLICIT,
-    "skip": InteractionType.SKIP_CONTENT,
-    "click": InteractionType.SEARCH_CLICK,
-    "start": InteractionType.WATCH_START,
-    "progress": InteractionType.WATCH_PROGRESS,
-    "complete": InteractionType.WATCH_COMPLETE,
-    "view": InteractionType.IMPRESSION,
-} | {str(kind): kind for kind in InteractionType}
 
 
 def _type(name: Any) -> Any:

@@ -31,6 +31,7 @@ class Imported:
     users: int
 
     def as_record(self) -> dict[str, Any]:
+        """Plain JSON form."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 

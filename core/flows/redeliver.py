@@ -5,13 +5,18 @@ Applying one twice changes nothing, so it is published first and taken out of th
 
 from __future__ import annotations
 
+from core.errors import ConfigurationError
+from core.flows.privacy import DEAD_LETTERS_NAMED
 from core.flows.services import Services
 from core.stores.dead_letters import DeadLetter
 
 
 def redeliver(services: Services) -> dict[str, int]:
     """Publish every dead letter to its topic again. Returns how many were `redelivered`, and how many `left` because
-    nobody knows where they came from. Raises StoreUnavailable: then repeat it."""
+    nobody knows where they came from. Raises StoreUnavailable: then repeat it; ConfigurationError where nobody said
+    where dead letters wait."""
+    if not services.settings.privacy.dead_letters:
+        raise ConfigurationError(f"nobody said where dead letters wait: set {DEAD_LETTERS_NAMED}")
     topics = _topics(services)
     left = 0
 

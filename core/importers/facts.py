@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from core.catalog import Title, title_from_record
@@ -33,6 +34,7 @@ _AGES = {
     "12": 12, "12A": 12, "15": 15, "16": 16, "18": 18,
 }  # fmt: skip
 _FIRST_YEAR, _LAST_YEAR = 1870, 2100
+NO_MOMENT = "timestamp is neither Unix seconds nor RFC 3339 with its offset"
 
 
 def genre_names(names: Iterable[Any]) -> tuple[str, ...]:
@@ -76,11 +78,11 @@ def described_title(record: Mapping[str, Any], prefix: str) -> Title:
         facts["series_id"] = f"{prefix}{record['series_id']}"
     kind = str(record.get("type") or "movie").lower()
     facts["type"] = _TYPES.get(kind, kind)
-    facts["genres"] = genre_names(_several(record.get("genres")))
+    facts["genres"] = genre_names(several(record.get("genres")))
     for name in ("keywords", "cast", "directors", "creators"):
-        facts[name] = [str(value) for value in _several(record.get(name))]
+        facts[name] = [str(value) for value in several(record.get(name))]
     facts["runtime_minutes"] = first(record, "runtime_minutes", "runtime")
-    facts["country"] = next((str(country) for country in _several(record.get("country"))), None)
+    facts["country"] = next((str(country) for country in several(record.get("country"))), None)
     facts["maturity"] = first(record, "maturity") or _AGES.get(str(record.get("certificate", "")).upper())
     facts["overview"] = str(first(record, "overview", "wiki_extract") or "")
     return title_from_record(facts)
@@ -91,7 +93,8 @@ def first(record: Mapping[str, Any], *names: str) -> Any:
     return next((record[name] for name in names if record.get(name) is not None), None)
 
 
-def _several(value: Any) -> list[Any]:
+def several(value: Any) -> list[Any]:
+    """A list as it is, one text as a list of one, nothing as none."""
     if value is None:
         return []
     return [value] if isinstance(value, str) else list(value)
@@ -108,6 +111,29 @@ def number(text: str, what: str) -> float:
     return value
 
 
+def moment(text: str) -> float:
+    """Unix seconds from Unix seconds or RFC 3339. Raises RowRejected."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = _rfc3339(text)
+    if not math.isfinite(value):
+        raise RowRejected(NO_MOMENT)
+    if value < 0:
+        raise RowRejected("timestamp before 1970")
+    return value
+
+
+def _rfc3339(text: str) -> float:
+    try:
+        written = datetime.fromisoformat(text)
+    except ValueError:
+        raise RowRejected(NO_MOMENT) from None
+    if written.tzinfo is None:  # whose noon that is, nobody knows
+        raise RowRejected(NO_MOMENT)
+    return written.timestamp()
+
+
 def rating_event(
     origin: str, user: str, item: str, rating: str, timestamp: str, best: float, prefix: str
 ) -> Interaction:
@@ -118,11 +144,9 @@ def rating_event(
     """
     if not user or not item:
         raise RowRejected("no user or no item")
-    value, at = number(rating, "rating"), number(timestamp, "timestamp")
+    value, at = number(rating, "rating"), moment(timestamp)
     if not 0 <= value <= best:
         raise RowRejected(f"rating outside 0..{best:g}")
-    if at < 0:
-        raise RowRejected("timestamp before 1970")
     return Interaction(
         event_id=f"{origin}:{user}:{item}:{timestamp}:{rating}",
         user_id=prefix + user,

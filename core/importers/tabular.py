@@ -1,7 +1,7 @@
 """A catalogue and a history of one's own: `interactions` as CSV or JSON lines and `items.jsonl`, plain or gzipped.
 
-CSV columns: user_id, item_id, rating, timestamp (Unix seconds); or user_id, item_id, pos, where only the order in which
-a user came to titles is known. JSON lines hold the same fields, or whole events as `collect` takes them (with `type`).
+CSV columns: user_id, item_id, rating, timestamp (Unix seconds or RFC 3339); or user_id, item_id, pos, where only the
+order in which a user came to titles is known. JSON lines hold the same fields, or whole events (with `type`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,10 @@ from typing import Any
 from core.catalog import Title
 from core.errors import InvalidInput
 from core.importers.archive import Member, find, members, parsed
+from core.importers.events import whole_event
 from core.importers.facts import described_title, first, number, rating_event
 from core.importers.report import Report, RowRejected
-from core.interaction import Event, Interaction, InteractionType, Onboarding, from_record
+from core.interaction import Event, Interaction, InteractionType
 
 ORIGIN = "file"
 SCALES = (5.0, 10.0, 100.0)  # highest ratings in use
@@ -49,7 +49,7 @@ def read_csv(
     Raises InvalidInput when there is no such file or a column is missing.
     """
     files = members(path)
-    history = find(files, *_HISTORY["csv"]) or (files[0] if path.is_file() and len(files) == 1 else None)
+    history = find(files, *_HISTORY["csv"]) or _only(path, files)
     if history is None:
         raise InvalidInput(f"{path} holds no interactions.csv or interactions.csv.gz")
     row, rated = _csv_reader(history)
@@ -66,7 +66,7 @@ def read_jsonl(
 ) -> tuple[Iterator[Title], Iterator[Event]]:
     """Titles and events of a folder, a zip or one file of JSON lines; a catalogue or a history alone will do."""
     files = members(path)
-    history = find(files, *_HISTORY["jsonl"])
+    history = find(files, *_HISTORY["jsonl"]) or _only(path, files)
     if history is None:
         if find(files, *_ITEMS) is None:
             raise InvalidInput(f"{path} holds neither interactions.jsonl nor items.jsonl")
@@ -76,6 +76,11 @@ def read_jsonl(
     report.best_rating = best
     report.bytes_total += history.size
     return _titles(files, report, prefix), parsed(history, report, lambda line: json_event(line, best, prefix))
+
+
+def _only(path: Path, files: list[Member]) -> Member | None:
+    """The history that is given as one file, whatever its name; None for a catalogue."""
+    return files[0] if path.is_file() and len(files) == 1 and files[0].base not in _ITEMS else None
 
 
 def best_rating(ratings: Iterable[float]) -> float:
@@ -107,16 +112,9 @@ def row_event(row: Row, best: float, prefix: str) -> Interaction:
 
 
 def json_event(line: str, best: float, prefix: str) -> Event:
-    """A whole event, or a rating. Raises RowRejected, InvalidInput."""
+    """A whole event, or a rating. Raises RowRejected."""
     record = _record(line)
-    if "type" not in record:
-        return row_event(_named(record), best, prefix)
-    event = from_record(record)
-    if not event.event_id or not event.user_id:
-        raise RowRejected("no event_id or no user_id")
-    if isinstance(event, Onboarding):
-        return replace(event, user_id=prefix + event.user_id)
-    return replace(event, user_id=prefix + event.user_id, content_id=prefix + event.content_id)
+    return whole_event(record, ORIGIN, prefix) if "type" in record else row_event(_named(record), best, prefix)
 
 
 def _json_row(line: str) -> Row:

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.config import Settings
-from core.local.terminal import AsJson, Home
+from core.local.terminal import AsJson, Home, complaints, show
 
 if TYPE_CHECKING:
     from core.flows.services import Services
+
+
+NOT_REACHED = "Dead letters were not looked through: set {setting} and run it again."
 
 
 def add_privacy_commands(app: typer.Typer, settings_of: Callable[[Path | None], Settings], panel: str) -> None:
@@ -30,9 +33,12 @@ def add_privacy_commands(app: typer.Typer, settings_of: Callable[[Path | None], 
 
         Example: sona export nadia > nadia.json
         """
-        from core.flows.privacy import export_user
+        from core.flows.privacy import DEAD_LETTERS, DEAD_LETTERS_NAMED, export_user
 
-        print(json.dumps(dict(export_user(services(home), user_id)), indent=None if as_json else 2))
+        kept = dict(export_user(services(home), user_id))
+        print(json.dumps(kept, indent=None if as_json else 2))
+        if DEAD_LETTERS not in kept:
+            complaints.print(NOT_REACHED.format(setting=DEAD_LETTERS_NAMED))
 
     @app.command(rich_help_panel=panel)
     def erase(
@@ -45,9 +51,12 @@ def add_privacy_commands(app: typer.Typer, settings_of: Callable[[Path | None], 
 
         Example: sona erase nadia --yes
         """
-        from core.flows.privacy import erase_user
+        from core.flows.privacy import DEAD_LETTERS, DEAD_LETTERS_NAMED, erase_user
 
         if not yes:
             typer.confirm(f"Delete everything about {user_id}?", abort=True)
         deleted = dict(erase_user(services(home), user_id))
-        print(json.dumps({"deleted": deleted}) if as_json else f"Deleted {sum(deleted.values())} rows.")
+        missed = [] if DEAD_LETTERS in deleted else [DEAD_LETTERS]
+        text = f"Deleted {sum(deleted.values())} rows."
+        text += "\n" + NOT_REACHED.format(setting=DEAD_LETTERS_NAMED) if missed else ""
+        show({"deleted": deleted, "not_reached": missed}, as_json, text)

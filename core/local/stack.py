@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from core.config import Settings, read_settings
+from core.errors import ConfigurationError
 from core.local.broker.server import BrokerServer
 from core.local.demo_data import load_demo
 from core.local.gateway import GatewayServer
@@ -29,6 +30,10 @@ from core.stores.pubsub_admin import ensure_pull_subscription, ensure_push_subsc
 Progress = Callable[[str], None]
 DEFAULT_PORT = 8080
 DEAD_LETTERS = "dead-letters"
+SUPERVISORS = ("supervisor.json", "supervisor.json.new", "supervisor.log", "lock")
+# What a data folder holds beside the servers' own folders.
+FILES = ("sona.toml", "sona.new", "secret", "privacy-key", "demo.json", *SUPERVISORS)
+CACHES = ("cache", "cache-models")
 
 
 class Stack:
@@ -100,10 +105,23 @@ class Stack:
             server.stop()
 
     def erase(self) -> None:
-        """Stop everything and delete the data."""
+        """Stop everything and delete the data; what else lies in the folder stays, and the folder with it.
+
+        Raises ConfigurationError where it is no data folder: then nothing is deleted.
+        """
+        if not self.home.exists():
+            return
+        signs = self.config_path, self.home / "supervisor.log", *(server.log_path for server in self.servers)
+        if any(self.home.iterdir()) and not any(sign.exists() for sign in signs):
+            raise ConfigurationError(f"{self.home} is no data folder of SONA: nothing was deleted")
         for server in reversed(self.servers):
             server.erase()
-        shutil.rmtree(self.home, ignore_errors=True)
+        for name in CACHES:
+            shutil.rmtree(self.home / name, ignore_errors=True)
+        for name in FILES:
+            (self.home / name).unlink(missing_ok=True)
+        if not any(self.home.iterdir()):
+            self.home.rmdir()
 
     def _write_config(self) -> None:
         """Ports may have changed since the last start, so the file is written anew."""

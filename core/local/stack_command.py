@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
+from core.errors import NotFound, StoreUnavailable
 from core.local.terminal import AsJson, Home, complaints, console, say, show
+
+if TYPE_CHECKING:
+    from core.local.stack import Stack
 
 
 def add_stack_commands(app: typer.Typer, folder_of: Callable[[Path | None], Path], panel: str) -> None:
@@ -24,7 +28,9 @@ def add_stack_commands(app: typer.Typer, folder_of: Callable[[Path | None], Path
     ) -> None:
         """Tell the story on the real stack: recommend, interact, learn, and show what changed. Ends by itself.
 
-        Exit code 1 when an answer did not change as it should. Example: sona demo
+        Exit code 1 when an answer did not change as it should.
+
+        Example: sona demo
         """
         from core.local.demo_story import tell
 
@@ -65,7 +71,7 @@ def add_stack_commands(app: typer.Typer, folder_of: Callable[[Path | None], Path
     ) -> None:
         """Stop everything that `sona up` started. Data stays unless --erase is given.
 
-        Example: sona down --erase
+        Example: sona down
         """
         from core.local import supervisor
         from core.local.stack import Stack
@@ -74,11 +80,13 @@ def add_stack_commands(app: typer.Typer, folder_of: Callable[[Path | None], Path
         stopped = supervisor.stop(folder)
         if erase:
             Stack(folder, None).erase()
-        show({"stopped": stopped, "erased": erase}, as_json, "Stopped." if stopped else "Nothing was running.")
+        text = "Stopped." if stopped else "Nothing was running."
+        text += f" The data in {folder} was deleted." if erase else ""
+        show({"stopped": stopped, "erased": erase}, as_json, text)
 
     @app.command(rich_help_panel=panel)
     def status(home: Home = None, as_json: AsJson = False) -> None:
-        """Show what runs, on which ports, and which snapshot is active. Exit code 1 when something is down.
+        """Show what runs, where, and which snapshot is active. Exit code 1 when something is down.
 
         Example: sona status --json
         """
@@ -86,17 +94,32 @@ def add_stack_commands(app: typer.Typer, folder_of: Callable[[Path | None], Path
 
         folder = folder_of(home)
         stack = Stack(folder, None)
+        running = {server.name: server.port for server in stack.servers if server.is_running()}
         rows: list[dict[str, Any]] = [
-            {"service": s.name, "running": s.is_running(), "port": s.port} for s in stack.servers
+            {"service": s.name, "running": s.name in running, "port": running.get(s.name)} for s in stack.servers
         ]
+        url = stack.gateway.url if stack.gateway.name in running else None
+        snapshot = _active_snapshot(stack) if stack.storage.name in running else None
         if as_json:
-            print(json.dumps({"home": str(folder), "services": rows}))
+            print(json.dumps({"home": str(folder), "url": url, "snapshot": snapshot, "services": rows}))
         else:
             table = Table(title=f"SONA in {folder}", title_justify="left")
             for column in ("service", "state", "port"):
                 table.add_column(column)
             for row in rows:
-                table.add_row(row["service"], "running" if row["running"] else "[red]stopped[/red]", str(row["port"]))
+                state = "running" if row["running"] else "[red]stopped[/red]"
+                table.add_row(row["service"], state, str(row["port"] or "-"))
             console.print(table)
+            console.print(f"Console: {url or '-'}\nActive snapshot: {snapshot or '-'}", soft_wrap=True)
         if not all(row["running"] for row in rows):
             raise typer.Exit(1)
+
+
+def _active_snapshot(stack: Stack) -> str | None:
+    from core.snapshot.publish import active_version
+    from core.wiring import snapshots_bucket
+
+    try:
+        return active_version(snapshots_bucket(stack.settings()))
+    except (NotFound, StoreUnavailable):
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 train_app = typer.Typer(no_args_is_help=True, help="Train the models that come with the package.")
 
 
+class Kind(StrEnum):
+    """How weights are stored."""
+
+    F32 = "f32"
+    F16 = "f16"
+    INT8 = "int8"
+
+
 @train_app.callback()
 def train() -> None:
     """Train the models that come with the package."""
@@ -25,7 +34,7 @@ def train() -> None:
 @train_app.command("router")
 def router(
     out: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("core/routing/model"),
-    kind: Annotated[str, typer.Option(help="How weights are stored: f32, f16 or int8.")] = "int8",
+    kind: Annotated[Kind, typer.Option(help="How weights are stored.")] = Kind.INT8,
     encoder: Annotated[Path | None, typer.Option(help="Folder with the encoder; default: built anew.")] = None,
     weights: Annotated[str, typer.Option(help="Folder with the encoder's weights; default: installed ones.")] = "",
     as_json: AsJson = False,
@@ -68,8 +77,11 @@ def attention(
 def _open_encoder(folder: Path | None, weights: str) -> Encoder:
     """The encoder in a folder, or one built from its weights. Raises NotFound when there are none."""
     from core.embedding.encoder import Encoder
+    from core.embedding.model_folder import MANIFEST
     from core.embedding.weights import ensure_minilm
 
+    if folder is not None and not (folder / MANIFEST).exists():
+        raise NotFound(f"{folder} holds no encoder")
     with TemporaryDirectory() as workplace:
         found = ensure_minilm(folder or Path(workplace) / "encoder", weights)
         if found is None:

@@ -11,7 +11,7 @@ from google.pubsub_v1 import SubscriberClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 from core.config import PrivacySettings
-from core.errors import StoreUnavailable
+from core.errors import ConfigurationError, StoreUnavailable
 from core.flows.privacy import erase_user, export_user
 from core.flows.redeliver import redeliver
 from core.flows.services import Services
@@ -94,6 +94,19 @@ def test_an_erasure_takes_the_users_letters_and_nobody_elses(services: Services,
     assert len(export_user(services, user)["dead_letters"]) == 1
     assert waiting(services) == 2
     assert erase_user(services, user)["dead_letters"] == 1
+    assert waiting(services) == 1
+
+
+def test_without_their_subscriptions_nobody_claims_to_have_looked_through_dead_letters(
+    services: Services, user: str
+) -> None:
+    bury(services, user, "a")
+    unnamed = replace(services.settings, privacy=replace(services.settings.privacy, dead_letters=""))
+    blind = services_for(unnamed)
+    with pytest.raises(ConfigurationError, match="SONA_PRIVACY_DEAD_LETTERS=dead-letters-ingest,dead-letters-adapt"):
+        redeliver(blind)
+    assert "dead_letters" not in export_user(blind, user)
+    assert "dead_letters" not in erase_user(blind, user)
     assert waiting(services) == 1
 
 

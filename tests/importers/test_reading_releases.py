@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.api.schemas import EventFields
 from core.catalog import Title
 from core.errors import InvalidInput
 from core.importers import Source, detect, read
@@ -14,6 +15,7 @@ from core.importers.facts import genre_names, name_and_year
 from core.importers.tabular import ORDER_START_S, ORDER_STEP_S, best_rating
 from core.interaction import Interaction, InteractionType, Onboarding
 
+NOW = 1.8e9
 ITEM_100K = "1|Toy Story (1995)|01-Jan-1995||http://example.org|0|0|0|1|1|1|0|0|0|0|0|0|0|0|0|0|0|0|0\n"
 RELEASES = {
     "ml-100k": {"u.data": "196\t1\t3\t881250949\n", "u.item": ITEM_100K},
@@ -180,6 +182,51 @@ def test_json_lines_hold_ratings_or_whole_events(tmp_path: Path) -> None:
     assert isinstance(onboarding, Onboarding)
     assert (onboarding.user_id, onboarding.genres) == ("p-ann", ("crime",))
     assert source.report.rejected_rows == 2
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "like", "timestamp": "2024-05-01T20:15:00Z"},
+        {"type": "LIKE", "timestamp": "2024-05-01T22:15:00.5+02:00", "event_id": "e1"},
+        {"type": "rating", "rating": 4.5, "occurred_at": 1714594500, "device_type": "tv", "is_rewatch": True},
+        {"type": "progress", "completion_rate": 0.4, "timestamp": 1714594500.0, "request_id": "r", "device": None},
+        {"type": "view", "timestamp": 1714594500, "position": 3, "strategy": "graph", "latency_ms": 2.5},
+    ],
+)
+def test_json_lines_are_events_as_the_interface_takes_them(fields: dict, tmp_path: Path) -> None:
+    record = {"user_id": "ann", "content_id": "heat", **fields}
+    path = write_folder(tmp_path, {"interactions.jsonl": json.dumps(record)})
+    (event,), (again,) = read("jsonl", path).events, read("jsonl", path).events
+    sent = EventFields.model_validate_json(json.dumps({"content_id": "heat", **fields}))
+    assert event == again == sent.event("ann", NOW, NOW, fallback_id=event.event_id)
+
+
+def test_events_that_cannot_be_used_are_counted_with_what_they_need(tmp_path: Path) -> None:
+    good = {"user_id": "ann", "content_id": "heat", "type": "like", "timestamp": 100}
+    wrong = {
+        "no user_id": {"user_id": None},
+        "no content_id": {"content_id": None},
+        "no timestamp": {"timestamp": None},
+        "timestamp is neither Unix seconds nor RFC 3339 with its offset": {"timestamp": "2024-05-01T20:15:00"},
+        "timestamp before 1970": {"timestamp": -1},
+        "progress outside 0..1": {"progress": 40},
+        "rating is not a number": {"rating": "good"},
+        "rating_explicit needs a rating": {"type": "rating"},
+    }
+    lines = "\n".join(json.dumps(good | change) for change in wrong.values())
+    source = read("jsonl", write_folder(tmp_path, {"interactions.jsonl": lines}))
+    assert list(source.events) == []
+    assert list(source.report.rejected) == list(wrong)
+
+
+def test_one_file_of_json_lines_may_have_any_name(tmp_path: Path) -> None:
+    record = {"user_id": "ann", "item_id": "heat", "rating": 4, "timestamp": "1970-01-01T00:01:40Z"}
+    folder = write_folder(tmp_path, {"mine.jsonl": json.dumps(record), "items.jsonl": '{"id": 1, "title": "Heat"}'})
+    titles, (event,) = consumed(read("jsonl", folder / "mine.jsonl"))
+    assert (titles, event.occurred_at) == ([], 100.0)
+    titles, events = consumed(read("jsonl", folder / "items.jsonl"))
+    assert ([title.title for title in titles], events) == (["Heat"], [])
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,7 @@ def test_the_commands_for_own_data_run_as_they_stand(tmp_path: Path) -> None:
         versions = json.loads(run("sona snapshot list --json", tmp_path, SONA_HOME=str(own.home)))
     finally:
         own.erase()
+    assert not own.home.exists()
     assert [version["active"] for version in versions] == [True]
     assert "ml-latest-small" in (tmp_path / "report.html").read_text()
 

@@ -85,7 +85,8 @@ function remedy(answer) {
 }
 
 function inWords(seconds) {
-  return seconds < 90 ? `${seconds || 1} seconds` : `${Math.ceil(seconds / 60)} minutes`;
+  if (seconds >= 90) return `${Math.ceil(seconds / 60)} minutes`;
+  return seconds > 1 ? `${seconds} seconds` : "a second";
 }
 
 function sentence(text) {

@@ -79,7 +79,7 @@ function nameViewer(userId, fresh) {
   const known = choices.viewers.find((viewer) => viewer.user_id === userId);
   find("viewer-name").textContent = known ? capital(userId) : fresh ? "Somebody new" : userId;
   find("viewer-kind").textContent = known ? `Simulated viewer, ${known.region}` : "Viewer";
-  find("viewer-about").textContent = known ? `Really likes ${known.about}. SONA knows no more than a few genres that were named and what was done.` : fresh ? `Known to SONA as ${userId}, from now on.` : "";
+  find("viewer-about").textContent = known ? `Really likes ${known.about}. SONA knows only the few genres this viewer named and what they did.` : fresh ? `Known to SONA as ${userId}, from now on.` : "";
 }
 
 function offerOnboarding() {

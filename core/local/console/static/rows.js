@@ -102,7 +102,9 @@ function segment(part, share, title) {
 export function showLegend(used) {
   const entries = Object.entries(PARTS).filter(([part]) => used.has(part));
   find("legend").replaceChildren(
-    ...entries.map(([part, [name, meaning]]) => make("li", { title: meaning }, make("i", { "data-part": part }), name)),
+    ...entries.map(([part, [name, meaning]]) =>
+      make("li", { title: meaning }, make("i", { "data-part": part }), name, make("span", { class: "unseen" }, `: ${meaning}`)),
+    ),
   );
 }
 
