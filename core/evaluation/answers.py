@@ -25,11 +25,12 @@ FitPeer = Callable[[Split, Split], Peer]
 
 @dataclass(slots=True)
 class Answers:
-    """`lists` and `cold`: system -> (m, K) item codes for the cases of `split`, and for its cold-item cases."""
+    """`lists` and `open`: system -> (m, K) item codes for the cases of `split`, and for
+    those of `split.open_cases`, for which every title is a candidate."""
 
     split: Split
     lists: dict[str, NDArray] = field(default_factory=dict)
-    cold: dict[str, NDArray] = field(default_factory=dict)
+    open: dict[str, NDArray] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     degraded: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -37,10 +38,11 @@ class Answers:
     variants: list[str] = field(default_factory=list)  # the systems that are configurations of the serving flow
     histories: dict[serving.Reshape | None, Histories] = field(default_factory=dict)  # shared among variants
 
-    def serve(self, name: str, variant: Variant, snapshot: Snapshot, cold: bool, progress: Progress) -> None:
-        """Run one configuration of the serving flow; `cold`: on the cold-item cases too."""
+    def serve(self, name: str, variant: Variant, snapshot: Snapshot, wide: bool, progress: Progress) -> None:
+        """Run one configuration of the serving flow; `wide`: on the open cases too."""
         began = time.perf_counter()
-        total, done = len(self.split.cases) + cold * len(self.split.cold), 0
+        every, _ = self.split.open_cases()
+        total, done = len(self.split.cases) + wide * len(every), 0
 
         def advance(steps: int) -> None:
             nonlocal done
@@ -54,8 +56,8 @@ class Answers:
         ask = partial(serving.recommend, variant, self.split, served, histories=users, advance=advance)
         shown = ask(self.split.cases)
         self.lists[name], self.elapsed_ms[name] = shown.lists, shown.elapsed_ms
-        if cold:
-            self.cold[name] = ask(self.split.cold, wide=True).lists
+        if wide:
+            self.open[name] = ask(every, wide=True).lists
         if shown.degraded:
             self.degraded[name] = shown.degraded
         self.seconds[name] = time.perf_counter() - began
@@ -72,6 +74,6 @@ class Answers:
         progress(name, 1, 3)
         self.lists[name] = peers.recommend(peer, self.split, self.split.cases)
         progress(name, 2, 3)
-        self.cold[name] = peers.recommend(peer, self.split, self.split.cold, wide=True)
+        self.open[name] = peers.recommend(peer, self.split, self.split.open_cases()[0], wide=True)
         self.seconds[name] = time.perf_counter() - began
         return peer

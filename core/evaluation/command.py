@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -29,6 +30,24 @@ MIN_WIDTH = 120  # of the table, where the output is no terminal
 MADE_AUDIENCES: dict[str, Callable[[Generator, int], Shifted]] = {}
 
 
+class Protocol(StrEnum):
+    """How it is measured."""
+
+    STREAM = "stream"
+    GLOBAL = "global"
+    LOO = "loo"
+    COLD_ITEMS = "cold-items"
+    FORGETTING = "forgetting"
+
+
+class Told(NamedTuple):
+    """Where the report goes."""
+
+    as_json: bool
+    json_out: Path | None
+    html_out: Path | None
+
+
 def command(
     data: Annotated[
         Path,
@@ -36,36 +55,47 @@ def command(
             "--data", help="Folder or zip: interactions.csv[.gz], MovieLens, MovieTweetings; simulated for forgetting."
         ),
     ],
-    protocol: Annotated[str, typer.Option(help="stream, global, loo, cold-items or forgetting.")] = "stream",
+    protocol: Annotated[Protocol, typer.Option(help="How it is measured.")] = Protocol.STREAM,
     positive: Annotated[float | None, typer.Option(help="Lowest liked rating, in the data's own scale.")] = None,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON; - prints it.")] = None,
-    html_out: Annotated[Path | None, typer.Option("--html", help="Write the report as one HTML page.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    json_out: Annotated[Path | None, typer.Option(help="Also write the report as JSON.")] = None,
+    html_out: Annotated[Path | None, typer.Option("--html", help="Also write the report as one HTML page.")] = None,
     peers: Annotated[bool, typer.Option("--peers", help="Run the peers on the same split.")] = False,
-    max_events: Annotated[int, typer.Option(help="Lists at most, the earliest first.")] = 8000,
+    max_events: Annotated[int, typer.Option(help="At most so many test events, the earliest first.")] = 8000,
     against: Annotated[str | None, typer.Option(help="System the others are compared with.")] = None,
     ablations: Annotated[
-        bool, typer.Option("--ablations/--no-ablations", help="Also our flow with parts changed.")
+        bool, typer.Option("--ablations/--no-ablations", help="Also with single parts changed or switched off.")
     ] = True,
+    system: Annotated[
+        list[str] | None, typer.Option(help="Besides sona only this one, by its name in the report; repeatable.")
+    ] = None,
     legacy: Annotated[bool, typer.Option("--legacy", help="Also sampled-100 and random-split figures.")] = False,
     fusion: Annotated[str | None, typer.Option(help="logs, rrf or scores, instead of the configured one.")] = None,
     preset: Annotated[str | None, typer.Option(help="Strategy weights, instead of the configured ones.")] = None,
     mmr_lambda: Annotated[float | None, typer.Option(help="1 switches diversity off.")] = None,
-    lives: Annotated[int, typer.Option(help="Users shifted at most, of the protocol forgetting.")] = 200,
-    seed: Annotated[int, typer.Option(help="Who gets whose taste (forgetting), what nobody has met (cold-items).")] = 0,
+    lives: Annotated[int, typer.Option(help="forgetting: at most so many users get another taste.")] = 200,
+    seed: Annotated[int, typer.Option(help="Random seed of forgetting and cold-items.")] = 0,
 ) -> None:
-    """Measure recommendations on real data, through the code that serves requests, next to simple strong systems; or,
-    with the protocol forgetting, how much of an old taste the adapters keep while they learn another one.
+    """Measure recommendations on real data, next to simple strong systems.
+
+    What answers is the code that serves requests.
+
+    Protocol cold-items: how new titles find their audience; forgetting: how much of an old taste outlives a new one.
 
     Example: sona evaluate --data ml-latest-small --protocol stream --positive 4 --peers --html report.html
     """
+    from core.evaluation.plots import drawing_library
     from core.evaluation.report import html
     from core.evaluation.run import EvaluationOptions, evaluate
 
-    if protocol == "forgetting":
-        _forgetting(data, positive, lives, seed, json_out, html_out)
+    told = Told(as_json, json_out, html_out)
+    if html_out:
+        drawing_library()
+    if protocol is Protocol.FORGETTING:
+        _forgetting(data, positive, lives, seed, told)
         return
-    if protocol == "cold-items":
-        _cold_items(data, positive, seed, json_out, html_out)
+    if protocol is Protocol.COLD_ITEMS:
+        _cold_items(data, positive, seed, told)
         return
 
     ranking = settings().ranking
@@ -75,18 +105,13 @@ def command(
         preset=preset or ranking.preset,
         mmr_lambda=ranking.mmr_lambda if mmr_lambda is None else mmr_lambda,
     )
-    options = EvaluationOptions(data, protocol, positive, peers, max_events, against, ablations, legacy, ranking)
-    report = _with_progress(lambda progress: evaluate(options, progress))
-    if html_out:
-        html_out.write_text(html(report))
-    _write(report, json_out)
-    if str(json_out) != "-":
-        _print(report)
+    options = EvaluationOptions(
+        data, protocol, positive, peers, max_events, against, ablations, tuple(system or ()), legacy, ranking
+    )
+    _tell(_with_progress(lambda progress: evaluate(options, progress)), told, _print, html)
 
 
-def _forgetting(
-    data: Path, positive: float | None, lives: int, seed: int, json_out: Path | None, html_out: Path | None
-) -> None:
+def _forgetting(data: Path, positive: float | None, lives: int, seed: int, told: Told) -> None:
     from core.evaluation.dataset import load
     from core.evaluation.forgetting import evaluate_forgetting
     from core.evaluation.forgetting_table import forgetting_table
@@ -99,14 +124,10 @@ def _forgetting(
         return made(rng, lives) if made else of_dataset(load(data, positive), rng, lives)
 
     report = _with_progress(lambda progress: evaluate_forgetting(shift, seed, progress))
-    _write(report, json_out)
-    if html_out:
-        html_out.write_text(forgetting_page(report))
-    if str(json_out) != "-":
-        _wide_console().print(forgetting_table(report))
+    _tell(report, told, lambda report: _wide_console().print(forgetting_table(report)), forgetting_page)
 
 
-def _cold_items(data: Path, positive: float | None, seed: int, json_out: Path | None, html_out: Path | None) -> None:
+def _cold_items(data: Path, positive: float | None, seed: int, told: Told) -> None:
     from core.evaluation.cold_items import cold_items
     from core.evaluation.cold_items_table import cold_items_table
     from core.evaluation.dataset import load
@@ -114,17 +135,22 @@ def _cold_items(data: Path, positive: float | None, seed: int, json_out: Path | 
 
     loaded, ranking = load(data, positive), settings().ranking
     report = _with_progress(lambda progress: cold_items(loaded, ranking, seed=seed, progress=progress))
-    _write(report, json_out)
-    if html_out:
-        html_out.write_text(cold_items_page(report))
-    if str(json_out) != "-":
-        _wide_console().print(cold_items_table(report))
+    _tell(report, told, lambda report: _wide_console().print(cold_items_table(report)), cold_items_page)
 
 
-def _write(report: dict[str, Any], json_out: Path | None) -> None:
-    if json_out:
-        text = json.dumps(report, indent=1, ensure_ascii=False)
-        print(text) if str(json_out) == "-" else json_out.write_text(text + "\n")
+def _tell(
+    report: dict[str, Any],
+    told: Told,
+    print_tables: Callable[[dict[str, Any]], None],
+    page: Callable[[dict[str, Any]], str],
+) -> None:
+    """The figures first: whatever may go wrong with the page, hours of work are not lost."""
+    text = json.dumps(report, indent=1, ensure_ascii=False)
+    if told.json_out:
+        told.json_out.write_text(text + "\n")
+    print(text) if told.as_json else print_tables(report)
+    if told.html_out:
+        told.html_out.write_text(page(report))
 
 
 def _with_progress(run: Callable[[Progress], dict[str, Any]]) -> dict[str, Any]:
@@ -152,6 +178,8 @@ def _with_progress(run: Callable[[Progress], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _print(report: dict[str, Any]) -> None:
+    from core.evaluation.report import open_rows
+
     title = f"{report['data']}, {report['protocol']}: {report['events']} lists, {report['catalogue']} titles ranked"
     table = Table(title=title, title_justify="left")
     against = [f"against {report['against']}, 95 %"] if report["against"] else []
@@ -165,12 +193,25 @@ def _print(report: dict[str, Any]) -> None:
         table.add_row(name, *cells, style="bold" if name == "sona" else None)
     console = _wide_console()
     console.print(table)
+    if rows := open_rows(report, plain=True):
+        console.print(_open_table(report, rows))
     if curve := report.get("new_user_curve"):
         from core.evaluation.new_users import new_user_table
 
         console.print(new_user_table(curve))
     for name, why in report["skipped"].items():
         console.print(f"{name} was left out: {why}")
+
+
+def _open_table(report: dict[str, Any], rows: list[list[str]]) -> Table:
+    from core.evaluation.report import open_columns
+
+    table = Table(title=f"every one of {report['titles']} titles a candidate: ndcg@10 by target", title_justify="left")
+    for column in open_columns(report):
+        table.add_column(column, justify="left" if column == "system" else "right", no_wrap=True)
+    for cells in rows:
+        table.add_row(*cells, style="bold" if cells[0] == "sona" else None)
+    return table
 
 
 def _wide_console() -> Console:

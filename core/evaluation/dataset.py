@@ -43,6 +43,7 @@ class Dataset:
 
     @property
     def users(self) -> int:
+        """u, whether or not any of their events is positive."""
         return len(self.user_ids)
 
     def event(self, index: int) -> Interaction:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.evaluation.answers import Answers
-from core.evaluation.metrics import K, accuracy, relative_lift
-from core.evaluation.splits import Split
+from core.evaluation.metrics import K, accuracy, paired_difference, relative_lift
+from core.evaluation.splits import Cases, Split
 from core.evaluation.summary import (
     as_record,
     compare,
@@ -29,8 +29,8 @@ def describe(answers: Answers, against: str | None, frozen: str | None) -> dict[
     """Everything that was found. `against`: the system to compare with; `frozen`: ours with learning off."""
     split, facts = answers.split, facts_of(answers.split)
     systems = {name: summarise(lists, facts) for name, lists in answers.lists.items()}
-    for name, lists in answers.cold.items():
-        systems[name]["cold"] = cold_row(lists, split)
+    for name, row in open_rows(answers.open, split, against).items():
+        systems[name] |= row
     if against in answers.lists:
         for name in systems:
             if name != against:
@@ -77,9 +77,28 @@ def subject(split: Split) -> dict[str, Any]:
     }
 
 
-def cold_row(lists: NDArray, split: Split) -> dict[str, Any]:
-    """Accuracy on targets outside the ranked catalogue, where every title is a candidate."""
-    return {"events": len(split.cold), **with_errors(accuracy(lists, split.cold.targets), split.cold.user)}
+def open_rows(lists: dict[str, NDArray], split: Split, against: str | None) -> dict[str, dict[str, Any]]:
+    """Accuracy where every title is a candidate: `cold`, on targets outside the ranked catalogue; in a stream also
+    `open`, on all targets, on those of the catalogue and on the others, with the difference to the system `against`."""
+    cases, cold = split.open_cases()
+    values = {name: accuracy(shown, cases.targets) for name, shown in lists.items()}
+    rows: dict[str, dict[str, Any]] = {name: {"cold": _part(found, cases, cold)} for name, found in values.items()}
+    if not split.online():
+        return rows
+    for name, found in values.items():
+        every = _part(found, cases, np.ones(len(cases), bool))
+        if against in values and name != against:
+            every["paired"] = {
+                metric: as_record(paired_difference(found[metric], values[against][metric], cases.user))
+                for metric in LIFTED
+            }
+        rows[name]["open"] = {"all": every, "warm": _part(found, cases, ~cold), "cold": rows[name]["cold"]}
+    return rows
+
+
+def _part(values: dict[str, NDArray], cases: Cases, chosen: NDArray) -> dict[str, Any]:
+    found = {name: value[chosen] for name, value in values.items()}
+    return {"events": int(chosen.sum()), **with_errors(found, cases.user[chosen])}
 
 
 def lift(ours: NDArray, theirs: NDArray, split: Split) -> dict[str, Any]:

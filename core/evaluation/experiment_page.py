@@ -39,6 +39,7 @@ def document(title: str, parts: Sequence[str]) -> str:
 
 
 def moment(at: float | None) -> str:
+    """Unix seconds as a minute in UTC, "-" for none."""
     return strftime("%Y-%m-%d %H:%M UTC", gmtime(at)) if at else "-"
 
 

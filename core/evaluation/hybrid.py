@@ -67,9 +67,11 @@ class Hybrid:
         return scores + TIE_BREAK * shares(self.counts)[batch.items]
 
     def similar(self, batch: Batch, decay: float) -> NDArray:
+        """(b, w) z-scores of EASE on the history, each step back weighing `decay` of the one after it."""
         return z_scores(batch.over_items(batch.history(decay) @ self.ease))
 
     def following(self, batch: Batch) -> NDArray:
+        """(b, w) z-scores of what comes after the latest TRANSITION_WINDOW positives."""
         latest = sparse.csr_array(batch.history(LATEST_DECAY, TRANSITION_WINDOW))
         return z_scores(batch.over_items((latest @ self.transitions).toarray()))
 
@@ -81,6 +83,7 @@ def fit_hybrid(split: Split, earlier: Split, frozen: bool = False) -> Hybrid:
 
 
 def fit_parts(split: Split) -> Hybrid:
+    """The item side from what may be learned from; how its parts are mixed is not chosen yet."""
     transitions = transition_weights(fit_sequences(split), len(split.catalogue), TRANSITION_WINDOW)
     return Hybrid(ease_weights(fit_matrix(split), ridge_for(split)), transitions, fit_counts(split))
 

@@ -28,10 +28,12 @@ class Ragged:
         return len(self.start) - 1
 
     def row(self, i: int) -> NDArray:
+        """A view, not a copy."""
         return self.values[self.start[i] : self.start[i + 1]]
 
     @property
     def sizes(self) -> NDArray:
+        """(m,) lengths of the rows."""
         return np.diff(self.start)
 
     def take(self, rows: NDArray) -> Ragged:

@@ -139,8 +139,12 @@ def new_user_table(curve: dict[str, Any]) -> Table:
 
 
 def _cell(row: dict[str, Any], metric: str) -> str:
-    return f"{row[metric]:.4f} ±{row[f'{metric}_se']:.4f}"
+    value, error = row[metric], row[f"{metric}_se"]
+    return "-" if value is None else f"{value:.4f}" + ("" if error is None else f" ±{error:.4f}")
 
 
 def _interval(gap: dict[str, Any]) -> str:
-    return f"{gap['difference']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]"
+    if gap["difference"] is None:
+        return "-"
+    interval = "" if gap["low"] is None else f" [{gap['low']:+.4f}, {gap['high']:+.4f}]"
+    return f"{gap['difference']:+.4f}{interval}"

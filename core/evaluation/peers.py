@@ -29,10 +29,12 @@ class Peer(Protocol):
     """A fitted system. `half_lives` are the popularity counters it wants; `frozen`: its users do not go on."""
 
     @property
-    def half_lives(self) -> tuple[float, ...]: ...
+    def half_lives(self) -> tuple[float, ...]:
+        """In days."""
 
     @property
-    def frozen(self) -> bool: ...
+    def frozen(self) -> bool:
+        """True: what users do after the cut is not shown to it."""
 
     def scores(self, batch: Batch) -> NDArray:
         """(b, w) float32 for the batch's candidates; what is not finite is never recommended."""
@@ -158,6 +160,7 @@ def or_popular(batch: Batch, scores: NDArray, counts: NDArray) -> NDArray:
 
 
 def shares(counts: NDArray) -> NDArray:
+    """(n,) of the counts' sum; zeros when nothing was counted."""
     return counts / max(float(counts.sum()), 1.0)
 
 
@@ -192,12 +195,15 @@ def ndcg(peer: Peer, split: Split) -> NDArray:
 
 
 def ridge_for(split: Split) -> float:
+    """EASE's lambda for the protocol."""
     return RIDGE_LOO if split.protocol == "loo" else RIDGE_STREAM
 
 
 def fit_ease(split: Split, frozen: bool = False) -> ItemWeights:
+    """EASE (Steck 2019) on the positives that may be learned from."""
     return ItemWeights(ease_weights(fit_matrix(split), ridge_for(split)), fit_counts(split), frozen)
 
 
 def fit_itemknn(split: Split) -> ItemWeights:
+    """Cosine between titles' audiences (Sarwar et al. 2001), NEIGHBOURS kept for each."""
     return ItemWeights(cosine_weights(fit_matrix(split), NEIGHBOURS), fit_counts(split))

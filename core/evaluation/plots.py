@@ -18,8 +18,8 @@ METRIC = "ndcg@10"
 GENRES_SHOWN = 14
 
 
-def drawings(report: dict[str, Any], plots: Sequence[Plot]) -> list[tuple[str, str]]:
-    """(caption, SVG) of every plot that the report has data for. Raises ConfigurationError without matplotlib."""
+def drawing_library() -> Any:
+    """matplotlib.pyplot, set to SVG. Raises ConfigurationError without it: ask before long work that ends in a page."""
     try:
         import matplotlib
 
@@ -27,6 +27,12 @@ def drawings(report: dict[str, Any], plots: Sequence[Plot]) -> list[tuple[str, s
         import matplotlib.pyplot as pyplot
     except ImportError as error:
         raise ConfigurationError("the HTML report needs matplotlib: install the extra `evaluate`") from error
+    return pyplot
+
+
+def drawings(report: dict[str, Any], plots: Sequence[Plot]) -> list[tuple[str, str]]:
+    """(caption, SVG) of every plot that the report has data for. Raises ConfigurationError without matplotlib."""
+    pyplot = drawing_library()
     drawn = []
     with pyplot.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sona", "font.size": 9, "axes.grid": True}):
         for caption, draw in plots:

@@ -19,6 +19,11 @@ NOTES = {
     "loo": "Each user's last positive is foretold; other users' past and future are learned from, which leaks the "
     "future. It serves data without times and comparison with published figures.",
 }
+OPEN_PARTS = ("all", "warm", "cold")
+OPEN_NOTE = (
+    "Warm targets are of the ranked catalogue, cold ones are the other titles, which hardly anybody had liked before "
+    "the cut; in brackets the number of lists."
+)
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse;font-size:13px}td,th{padding:.2rem .6rem;border-bottom:1px solid #ddd;"
@@ -43,14 +48,18 @@ def page(report: dict[str, Any], parts: list[str], plots: Sequence[Plot]) -> str
 
 
 def number(value: Any, digits: int = 4) -> str:
+    """Fixed digits, "-" for None."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def with_error(row: dict[str, Any], name: str) -> str:
+def with_error(row: dict[str, Any], name: str, plain: bool = False) -> str:
+    """A figure with its standard error, if it has one; HTML unless `plain`."""
     if row.get(name) is None:
         return "-"
     error = row.get(f"{name}_se")
-    return number(row[name]) + (f" <small>±{number(error)}</small>" if error is not None else "")
+    if error is None:
+        return number(row[name])
+    return number(row[name]) + (f" ±{number(error)}" if plain else f" <small>±{number(error)}</small>")
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -123,6 +132,9 @@ def _new_users(report: dict[str, Any]) -> str:
 
 
 def _cold(report: dict[str, Any]) -> str:
+    if rows := open_rows(report):
+        heading = f"<h2>Every one of {report['titles']} titles a candidate: NDCG@10</h2><p>{OPEN_NOTE}</p>"
+        return heading + table(open_columns(report), [[escape(cells[0]), *cells[1:]] for cells in rows])
     rows = [
         [escape(name), with_error(row["cold"], "ndcg@10"), with_error(row["cold"], "hr@10")]
         for name, row in report["systems"].items()
@@ -134,6 +146,31 @@ def _cold(report: dict[str, Any]) -> str:
         f"<h2>Cold items: {report['cold_events']} targets outside the ranked catalogue, all titles candidates</h2>"
     )
     return heading + table(["system", "ndcg@10", "hr@10"], rows)
+
+
+def open_columns(report: dict[str, Any]) -> list[str]:
+    """Header of the table of `open_rows`, with the number of targets in each column."""
+    sizes = next(row["open"] for row in report["systems"].values() if "open" in row)
+    against = [f"all, against {report['against']}, 95 %"] if _open_against(report) else []
+    return ["system", *(f"{part} ({sizes[part]['events']})" for part in OPEN_PARTS), *against]
+
+
+def open_rows(report: dict[str, Any], plain: bool = False) -> list[list[str]]:
+    """Per system NDCG@10 on all targets, warm and cold ones, where every title is a candidate; best first."""
+    systems = {name: row["open"] for name, row in report["systems"].items() if "open" in row}
+    rows = []
+    for name, parts in sorted(systems.items(), key=lambda entry: -entry[1]["all"]["ndcg@10"]):
+        gap = parts["all"].get("paired", {}).get("ndcg@10")
+        known = gap and gap["low"] is not None
+        versus = f"{gap['difference']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]" if known else ""
+        cells = [with_error(parts[part], "ndcg@10", plain) for part in OPEN_PARTS]
+        rows.append([name, *cells, *([versus] if _open_against(report) else [])])
+    return rows
+
+
+def _open_against(report: dict[str, Any]) -> bool:
+    """Whether the system that others are compared with was asked about every title: learning off is not."""
+    return "open" in report["systems"].get(report["against"], {})
 
 
 def _legacy(report: dict[str, Any]) -> str:

@@ -74,6 +74,7 @@ class EvaluationOptions:
     max_events: int = MAX_EVENTS
     against: str | None = None  # the others are compared with this system; None: the hybrid, or learning off
     ablations: bool = True
+    systems: tuple[str, ...] = ()  # run these besides `sona`, instead of what `peers` and `ablations` say
     legacy: bool = False
     settings: RankingSettings = field(default_factory=RankingSettings)
 
@@ -84,6 +85,8 @@ def evaluate(options: EvaluationOptions, progress: Progress = lambda stage, done
     Raises InvalidInput for data that cannot be evaluated this way, an unknown protocol or an unknown system.
     """
     began = time.perf_counter()
+    if unknown := [name for name in options.systems if name not in VARIANTS and name not in PEERS]:
+        raise InvalidInput(f"no system {unknown[0]!r}; there are {', '.join([*VARIANTS, *PEERS])}")
     progress("reading", 0, 1)
     data = load(options.data, options.positive)
     at = split(data, options.protocol, options.max_events)
@@ -107,7 +110,8 @@ def evaluate(options: EvaluationOptions, progress: Progress = lambda stage, done
 
 def _variants(options: EvaluationOptions, at: Split) -> dict[str, Variant]:
     default = Variant(options.settings)
-    chosen = {name: change(default) for name, change in VARIANTS.items() if name == OURS or options.ablations}
+    asked = [name for name in VARIANTS if name == OURS or _asked(name, options, options.ablations)]
+    chosen = {name: VARIANTS[name](default) for name in asked}
     return {
         name: variant
         for name, variant in chosen.items()
@@ -116,8 +120,12 @@ def _variants(options: EvaluationOptions, at: Split) -> dict[str, Variant]:
 
 
 def _peers(options: EvaluationOptions, at: Split) -> dict[str, FitPeer]:
-    chosen = PEERS if options.peers else {}
+    chosen = {name: fit for name, fit in PEERS.items() if _asked(name, options, options.peers)}
     return {name: fit for name, fit in chosen.items() if at.online() or name not in STREAM_ONLY}
+
+
+def _asked(name: str, options: EvaluationOptions, usually: bool) -> bool:
+    return name in options.systems if options.systems else usually
 
 
 def _ask_peers(

@@ -58,6 +58,7 @@ class Variant:
     mechanisms: int = TOP  # attention mechanisms that answer together, where they are selected
 
     def with_ranking(self, **changes: object) -> Variant:
+        """The same but for these fields of RankingSettings."""
         return replace(self, settings=replace(self.settings, **changes))  # type: ignore[arg-type]
 
 

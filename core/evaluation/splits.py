@@ -5,7 +5,7 @@ All rank the whole catalogue of items that could be known when learning ended; w
 `stream` (primary): events up to the .8 quantile of time (over all events, positive or not) are learned from, and the
 item side is frozen there. Then each positive of an item with at least three positives before the cut is foretold from
 everything before it, and revealed. The first 8 000 such events count. Positives of other items are counted, and form
-the cold-item row, in which every title of the catalogue is a candidate.
+the cold-item row, in which every title of the data is a candidate; so do both kinds together, as in service.
 
 `global`: one list per user at the .9 quantile of time; the targets are all later positives. Users need one event
 before it, items one positive.
@@ -48,6 +48,7 @@ class Cases:
         return len(self.user)
 
     def take(self, rows: NDArray) -> Cases:
+        """The cases at these places, in their order."""
         return Cases(
             self.user[rows],
             self.visible[rows],
@@ -55,6 +56,18 @@ class Cases:
             self.now[rows],
             self.before[rows],
             self.targets.take(rows),
+        )
+
+    def joined(self, other: Cases) -> Cases:
+        """These cases, then the others."""
+        start = np.concatenate([self.targets.start, self.targets.start[-1] + other.targets.start[1:]])
+        return Cases(
+            np.concatenate([self.user, other.user]),
+            np.concatenate([self.visible, other.visible]),
+            np.concatenate([self.frozen, other.frozen]),
+            np.concatenate([self.now, other.now]),
+            np.concatenate([self.before, other.before]),
+            Ragged(np.concatenate([self.targets.values, other.targets.values]), start),
         )
 
 
@@ -75,6 +88,15 @@ class Split:
     def online(self) -> bool:
         """Whether users go on after learning ended."""
         return self.protocol == "stream"
+
+    def open_cases(self) -> tuple[Cases, NDArray[np.bool_]]:
+        """The cases for which every title of the data is a candidate, in order of time, and (m,) which of them have
+        targets outside the catalogue: all cases of a stream, elsewhere only those."""
+        if not self.online():
+            return self.cold, np.ones(len(self.cold), bool)
+        every = self.cases.joined(self.cold)
+        order = np.argsort(every.before, kind="stable")
+        return every.take(order), order >= len(self.cases)
 
 
 def stream(data: Dataset, max_events: int = MAX_EVENTS, cut: float = STREAM_CUT, end: float = 1.0) -> Split:
@@ -175,6 +197,8 @@ def _first_time(data: Dataset) -> NDArray:
 
 
 def ranked_items(data: Dataset, fit: NDArray, min_positives: int) -> NDArray:
+    """(c,) int32 item codes, ascending: those with at least `min_positives` positives among the events in `fit` (m,)
+    bool."""
     counts = np.bincount(data.item[fit & data.positive], minlength=len(data.titles))
     return np.flatnonzero(counts >= min_positives).astype(np.int32)
 

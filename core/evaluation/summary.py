@@ -43,6 +43,7 @@ class Facts:
 
 
 def facts_of(split: Split) -> Facts:
+    """From what may be learned from alone, but for `liked`, which is what each case may see."""
     data, counts = split.data, fit_counts(split)
     names, genres = genre_table(data)
     tenth = np.full(len(counts), -1, np.int64)
@@ -118,6 +119,7 @@ def compare(ours: NDArray, theirs: NDArray, cases: Cases) -> dict[str, dict[str,
 
 
 def as_record(difference: Difference) -> dict[str, float]:
+    """Plain JSON form; low and high: the paired 95 % interval."""
     return {
         "difference": difference.difference,
         "se": difference.se,

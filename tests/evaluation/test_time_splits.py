@@ -96,6 +96,24 @@ def test_the_first_events_are_taken_and_cold_ones_of_the_same_time(make: Make) -
     assert set(few.cold.before.tolist()) == {e for e in full.cold.before.tolist() if e < few.cases.before[-1]}
 
 
+def test_where_every_title_is_a_candidate_all_targets_are_asked_for_in_order_of_time(random_data: Dataset) -> None:
+    at = stream(random_data, cut=0.3)
+    cases, cold = at.open_cases()
+    assert 0 < len(at.cold) == cold.sum() < len(cases) == len(at.cases) + len(at.cold)
+    assert (np.diff(cases.before) > 0).all()
+    assert random_data.item[cases.before].tolist() == cases.targets.values.tolist()
+    assert np.isin(cases.targets.values, at.catalogue).tolist() == (~cold).tolist()
+    assert cases.take(np.flatnonzero(cold)).user.tolist() == at.cold.user.tolist()
+
+
+@pytest.mark.parametrize("protocol", ["global", "loo"])
+def test_where_nobody_goes_on_only_targets_outside_the_catalogue_are(protocol: str, random_data: Dataset) -> None:
+    at = split(random_data, protocol)
+    cases, cold = at.open_cases()
+    assert cases is at.cold
+    assert cold.all()
+
+
 def test_a_title_that_was_rated_before_is_not_foretold_again(make: Make) -> None:
     rows = [(user, item, 5.0, float(100 * user + item)) for user in range(5) for item in range(4)]
     rows += [(0, 0, 5.0, 9000.0), (5, 0, 5.0, 9001.0)]
