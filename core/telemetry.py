@@ -56,7 +56,7 @@ METRICS = {
     "sona.answers": Metric("counter", "1", ("kind",)),  # personal, new_user, or empty
     "sona.patterns": Metric("counter", "1", ("outcome",)),  # match, or none: requests that a pattern was about
     "sona.feedback": Metric("counter", "1", ("signal", "recommended")),  # shown, positive, negative, neutral
-    "sona.events": Metric("counter", "1", ("outcome",)),  # stored, known, rejected
+    "sona.events": Metric("counter", "1", ("outcome",)),  # stored, known, rejected; dropped: answers' impressions
     "sona.queue.age": Metric("histogram", "s", ("queue",), _SECONDS),  # of a message when it is worked on
     "sona.adaptations": Metric("counter", "1", ("verdict",)),  # accepted, rolled_back, ...
     "sona.snapshot.age": Metric("gauge", "s"),  # of the catalogue that an instance serves

@@ -21,7 +21,7 @@ from core.errors import CorruptData
 MAGIC = b"SONA"
 FORMAT = 1
 PREFIX = struct.Struct("<4sHHII")
-DTYPES = {"f4", "f2", "f8", "i1", "i8", "u1"}
+DTYPES = {name: np.dtype(f"<{name}") for name in ("f4", "f2", "f8", "i1", "i8", "u1")}
 
 
 def pack(kind: str, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> bytes:
@@ -54,12 +54,12 @@ def unpack(blob: bytes, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, A
     described, meta = _read_header(blob[PREFIX.size : PREFIX.size + header_length], kind)
     offset, arrays = PREFIX.size + header_length, {}
     for name, dtype, shape in described:
-        count = math.prod(shape)
-        size = count * np.dtype(dtype).itemsize
+        count, stored = math.prod(shape), DTYPES[dtype]
+        size = count * stored.itemsize
         if offset + size > len(blob):
             raise CorruptData(f"array {name!r} is longer than the container")
-        arrays[name] = np.frombuffer(blob, dtype="<" + dtype, count=count, offset=offset).reshape(shape)
-        if dtype.startswith("f") and not np.isfinite(arrays[name]).all():
+        array = arrays[name] = np.frombuffer(blob, stored, count, offset).reshape(shape)
+        if stored.kind == "f" and not np.isfinite(array).all():
             raise CorruptData(f"array {name!r} contains NaN or infinity")
         offset += size
     if offset != len(blob):

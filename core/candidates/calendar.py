@@ -33,6 +33,7 @@ class Occasion:
     lift: float = 2.0
 
     def on(self, day: date) -> bool:
+        """Whether that day is one of it."""
         today = f"{day:%m-%d}"
         if self.start <= self.end:
             return self.start <= today <= self.end

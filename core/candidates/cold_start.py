@@ -38,6 +38,7 @@ def cold_start_scores(viewer: Viewer) -> NDArray:
 
 
 def cold_start(viewer: Viewer, pool: int) -> Ranking:
+    """The `pool` best by `cold_start_scores` among what is allowed."""
     return top(cold_start_scores(viewer), viewer.allowed, pool)
 
 

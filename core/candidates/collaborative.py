@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from core.candidates.gather import Ranking, top
 from core.candidates.live import STEPS
 from core.candidates.viewer import Viewer
+from core.numeric.half import widened
 from core.snapshot.snapshot import Neighbours
 
 TRANSITION_WEIGHT = 2.0  # of z-scored transitions against z-scored EASE; best on leave-one-out and streams
@@ -24,27 +25,32 @@ TRANSITION_WINDOW = 5  # the snapshot counts transitions over five steps
 
 def spread(neighbours: Neighbours, rows: NDArray, weights: NDArray, size: int) -> NDArray:
     """(size,) float64: sum over rows r of weights[r] times r's neighbour list."""
-    if not len(rows):
-        return np.zeros(size)
-    values = neighbours.weight[rows] * weights[:, None]
-    return np.bincount(neighbours.index[rows].ravel(), values.ravel(), minlength=size)
+    index, values = gathered(neighbours, rows, weights)
+    return np.bincount(index, values, minlength=size)
+
+
+def gathered(neighbours: Neighbours, rows: NDArray, weights: NDArray) -> tuple[NDArray, NDArray]:
+    """(m K,) neighbours of m rows, and weights[r] times the weight of each."""
+    values = widened(neighbours.weight.take(rows, axis=0))
+    values *= weights[:, None]
+    return neighbours.index.take(rows, axis=0).ravel(), values.ravel()
 
 
 def similar(viewer: Viewer) -> NDArray:
     """(n,) item-item weights of the liked titles, the latest counting most."""
-    liked = viewer.recency > 0
+    liked = viewer.liked
     return spread(viewer.snapshot.collaborative, viewer.rows[liked], viewer.recency[liked], len(viewer.allowed))
 
 
 def following(viewer: Viewer) -> NDArray:
     """(n,) how often others went on from the latest liked titles to each title."""
-    latest = np.flatnonzero(viewer.recency > 0)[-TRANSITION_WINDOW:]
+    latest = viewer.liked[-TRANSITION_WINDOW:]
     return spread(viewer.snapshot.transitions, viewer.rows[latest], viewer.recency[latest], len(viewer.allowed))
 
 
 def onward(viewer: Viewer) -> NDArray:
     """(n,) how often others went on from the very last liked title to each title."""
-    last = np.flatnonzero(viewer.liking > 0)[-1:]
+    last = viewer.liked[-1:]
     return spread(viewer.snapshot.transitions, viewer.rows[last], viewer.liking[last], len(viewer.allowed))
 
 
@@ -53,7 +59,7 @@ def live(viewer: Viewer) -> NDArray:
     size = len(viewer.allowed)
     if viewer.live is None:
         return np.zeros(size)
-    latest = np.flatnonzero(viewer.recency > 0)[-STEPS:]
+    latest = viewer.liked[-STEPS:]
     return viewer.live.spread(viewer.rows[latest], viewer.recency[latest], size)
 
 
@@ -64,15 +70,15 @@ def lasting(viewer: Viewer) -> NDArray:
 
 def sequence(viewer: Viewer) -> NDArray:
     """(n,) what the sequence of liked titles leads to; zeros where the snapshot has no such model."""
-    liked = np.flatnonzero(viewer.liking > 0)
-    steps = np.arange(len(liked) - 1, -1, -1)
-    size = len(viewer.allowed)
-    scores = np.zeros(size)
+    parts = []
     for decay, neighbours in viewer.snapshot.sequence.items():
-        near = liked[-horizon(decay) :]
-        weights = viewer.liking[near] * np.float32(decay) ** steps[-horizon(decay) :]
-        scores += spread(neighbours, viewer.rows[near], weights, size)
-    return scores
+        near = viewer.liked[-horizon(decay) :]
+        weights = viewer.liking[near] * np.float32(decay) ** np.arange(len(near) - 1, -1, -1)
+        parts.append(gathered(neighbours, viewer.rows[near], weights))
+    if not parts:
+        return np.zeros(len(viewer.allowed))
+    index, values = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return np.bincount(index, values, minlength=len(viewer.allowed))
 
 
 def horizon(decay: float) -> int:
@@ -86,6 +92,7 @@ def collaborative_scores(viewer: Viewer) -> NDArray:
 
 
 def collaborative(viewer: Viewer, pool: int) -> Ranking:
+    """The `pool` best by `collaborative_scores` among what is allowed."""
     return top(collaborative_scores(viewer), viewer.allowed, pool)
 
 

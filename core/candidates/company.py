@@ -63,6 +63,7 @@ def wished(context: Context) -> tuple[Lift, ...]:
 
 
 def companies(names: Iterable[str]) -> list[Company]:
+    """What is known of those named, by their usual names too; names nobody knows say nothing."""
     called = [_CALLED.get(name, name) for name in names]
     return [COMPANY[name] for name in called if name in COMPANY]
 

@@ -15,4 +15,5 @@ def content_scores(viewer: Viewer) -> NDArray:
 
 
 def content(viewer: Viewer, pool: int) -> Ranking:
+    """The `pool` best by `content_scores` among what is allowed."""
     return top(content_scores(viewer), viewer.allowed, pool)

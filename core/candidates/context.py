@@ -68,6 +68,7 @@ def context_scores(viewer: Viewer) -> NDArray:
 
 
 def context(viewer: Viewer, pool: int) -> Ranking:
+    """The `pool` best by `context_scores` among what is allowed."""
     return top(context_scores(viewer), viewer.allowed, pool)
 
 

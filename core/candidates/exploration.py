@@ -57,13 +57,16 @@ def fresh_rows(snapshot: Snapshot) -> NDArray:
     return _FRESH[snapshot]
 
 
-def explore(viewer: Viewer, outcomes: Outcomes | None, rng: np.random.Generator) -> int | None:
-    """The new title to show this viewer; None where none goes with the history."""
+def explore(
+    viewer: Viewer, outcomes: Outcomes | None, rng: np.random.Generator, content: NDArray | None = None
+) -> int | None:
+    """The new title to show this viewer; None where none goes with the history. content: the scores of that strategy,
+    where they are at hand."""
     fresh = fresh_rows(viewer.snapshot)
     fresh = fresh[viewer.allowed[fresh]]
     if not len(fresh) or not viewer.positives:
         return None
-    content = content_scores(viewer)
+    content = content_scores(viewer) if content is None else content
     match = content[fresh]
     best = np.argsort(-match, kind="stable")[:ARMS] if len(fresh) <= ARMS else np.argpartition(-match, ARMS)[:ARMS]
     best = np.sort(best[match[best] >= max(GOOD_MATCH * float(content.max()), 1e-9)])

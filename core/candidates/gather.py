@@ -43,14 +43,14 @@ def top(scores: NDArray, allowed: NDArray, k: int) -> Ranking:
     if not np.isfinite(scores).all():
         scores = np.where(np.isfinite(scores), scores, 0.0)
     scores = scores * allowed
-    floor = _floor(scores, k)
-    rows = np.flatnonzero(scores >= floor if floor > 0 else scores > 0)
+    least = floor(scores, k)
+    rows = np.flatnonzero(scores >= least if least > 0 else scores > 0)
     values = scores[rows]
     order = np.argsort(-values, kind="stable")[:k]
     return Ranking(rows[order], values[order])
 
 
-def _floor(scores: NDArray, k: int) -> float:
+def floor(scores: NDArray, k: int) -> float:
     """What at least k scores reach, 0 for too few scores: the k-th best among the largest of several groups each."""
     groups = 4 * k
     size = len(scores) // groups if groups else 0

@@ -28,12 +28,14 @@ def graph_scores(viewer: Viewer) -> NDArray:
     if communities is None or not len(viewer.rows):
         return visits
     taste = np.bincount(communities[viewer.rows], restart)
-    share = np.append(taste * (COMMUNITY_SHARE * float(visits.max()) / max(float(taste.max()), 1e-9)), 0.0)
+    share = np.zeros(len(taste) + 1)
+    share[:-1] = taste * (COMMUNITY_SHARE * float(visits.max()) / max(float(taste.max()), 1e-9))
     visits += share.take(communities, mode="clip")  # later communities have nothing: they clip to the last place
     return visits
 
 
 def graph(viewer: Viewer, pool: int) -> Ranking:
+    """The `pool` best by `graph_scores` among what is allowed."""
     return top(graph_scores(viewer), viewer.allowed, pool)
 
 

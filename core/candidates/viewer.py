@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from core.candidates.arms import FEW, Outcomes, genre_lifts
 from core.candidates.live import LiveTransitions
 from core.catalog import content_key
 from core.profile.preference import DAY_S, decay, preference_weights
+from core.profile.session import Session, current_session
 from core.profile.state import UserState
 from core.ranking.query import Context
 from core.snapshot.snapshot import Snapshot
@@ -26,7 +28,8 @@ class Viewer:
     """`rows` (m,) are snapshot rows of the recent history, oldest first, an episode standing for its series.
 
     at: (m,) Unix seconds of their latest events; liking: (m,) positive preference, 0 for what was not liked; recency:
-    (m,) liking x position decay, latest positive title = 1; taste: (m,) signed preference x time decay;
+    (m,) liking x position decay, latest positive title = 1; liked: (p,) places of those that speak for something;
+    taste: (m,) signed preference x time decay; session: what is being watched in a row;
     favourites: (k,) rows of all liked titles that the state knows, older ones too, and esteem (k,) their preference;
     trending: (n,) decayed online counts, sum 1; allowed: (n,) bool, what may be recommended at all;
     genre_lifts: (n,) what little is known of a new viewer makes of popularity, None for whoever has a history;
@@ -41,18 +44,24 @@ class Viewer:
     at: NDArray
     liking: NDArray
     recency: NDArray
+    liked: NDArray
     taste: NDArray
     favourites: NDArray
     esteem: NDArray
     trending: NDArray
     allowed: NDArray
+    session: Session
     genre_lifts: NDArray | None = None
     live: LiveTransitions | None = None
 
     @property
     def positives(self) -> int:
         """Titles of the window that speak for something: the amount of evidence."""
-        return int(np.count_nonzero(self.recency))
+        return len(self.liked)
+
+    def in_session(self, places: NDArray) -> int:
+        """How many of these places of the window belong to the running session."""
+        return int(np.count_nonzero(self.at[places] >= self.session.started_at)) if self.session.size else 0
 
 
 def view(
@@ -72,22 +81,24 @@ def view(
     outcomes: of the answers so far; draw: new viewers get a draw from the bandit's posterior instead of its mean.
     """
     history = state.history
-    rows = snapshot.rows(history["key"])
+    rows = rows_of(snapshot, history)
     parents = snapshot.attributes["parent"][rows]
     rows = np.where((rows >= 0) & (parents >= 0), parents, rows)
     weights = preference_weights(history)
     usable = (rows >= 0) & (weights != 0)
     favourites = usable & (weights > 0)
     favourites, esteem = rows[favourites], weights[favourites]
-    rows, weights, history = rows[usable][-WINDOW:], weights[usable][-WINDOW:], history[usable][-WINDOW:]
-    liked = np.maximum(weights, 0.0)
-    steps = np.cumsum(liked[::-1] > 0)[::-1] - 1  # positive titles after this one
-    recency = (liked * history_decay ** np.maximum(steps, 0)).astype(np.float32)
-    days = np.maximum(now - history["last_at"], 0.0) / DAY_S
+    window = usable.nonzero()[0][-WINDOW:]
+    rows, weights, at = rows[window], weights[window], history["last_at"][window]
+    liking = np.maximum(weights, 0.0)
+    liked = liking.nonzero()[0]
+    recency = liking.copy()
+    recency[liked] *= _decays(history_decay)[WINDOW - len(liked) :]
+    days = np.maximum(now - at, 0.0) / DAY_S
     taste = (weights * decay(days)).astype(np.float32)
     trending = _shares(counts, snapshot.popularity_all)
     lifts = None
-    if np.count_nonzero(liked) <= FEW:
+    if len(liked) <= FEW:
         rng = np.random.default_rng([content_key(state.user_id), state.seq]) if draw else None
         lifts = genre_lifts(snapshot, state, rows, taste, outcomes, rng)
     return Viewer(
@@ -96,17 +107,38 @@ def view(
         context=context,
         now=now,
         rows=rows,
-        at=history["last_at"],
-        liking=liked,
+        at=at,
+        liking=liking,
         recency=recency,
+        liked=liked,
         taste=taste,
         favourites=favourites,
         esteem=esteem,
         trending=trending,
         allowed=allowed,
+        session=current_session(history, now),
         genre_lifts=lifts,
         live=live,
     )
+
+
+@lru_cache(maxsize=8)
+def _decays(decay: float) -> NDArray[np.float32]:
+    """(WINDOW,) powers of `decay`, ending with 1."""
+    return (decay ** np.arange(WINDOW - 1, -1, -1)).astype(np.float32)
+
+
+_found: tuple[Snapshot, NDArray, NDArray] | None = None
+
+
+def rows_of(snapshot: Snapshot, history: NDArray) -> NDArray[np.int32]:
+    """(n,) rows of a history's titles, -1 where the snapshot does not know one; one request asks twice in a row."""
+    global _found
+    found = _found
+    if found is None or found[0] is not snapshot or found[1] is not history:
+        found = _found = snapshot, history, snapshot.rows(history["key"])
+        found[2].flags.writeable = False
+    return found[2]
 
 
 _latest: tuple[NDArray, NDArray, NDArray] | None = None  # counts, prior and their shares

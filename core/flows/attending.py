@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 
 from core.attention import names
 from core.attention.fusion import BEST, MECHANISMS
@@ -13,19 +14,19 @@ from core.flows.route import Routed
 from core.flows.services import Services
 from core.snapshot.snapshot import Snapshot
 
-NOBODY = Attending()
-
 
 def configured(settings: RankingSettings) -> Attending:
     """The mechanisms that the settings name; none where they leave it to selection.
 
     Raises ConfigurationError for one that there is not, or that cannot learn fusion.
     """
-    if not settings.fusion_attention and not settings.history_attention:
-        return NOBODY
+    return _configured(settings.fusion_attention, settings.history_attention)
+
+
+@lru_cache(maxsize=64)  # experiments may set them too, but there are few
+def _configured(fusion: str, history: str) -> Attending:
     return Attending(
-        _named("fusion_attention", settings.fusion_attention, (BEST, *MECHANISMS)),
-        _named("history_attention", settings.history_attention, names()),
+        _named("fusion_attention", fusion, (BEST, *MECHANISMS)), _named("history_attention", history, names())
     )
 
 

@@ -15,6 +15,8 @@ log = logger("decisions")
 
 
 class Decided(Protocol):
+    """What is told of an answer; each property as core.flows.recommend.Answer explains it."""
+
     @property
     def request_id(self) -> str: ...
     @property
@@ -36,6 +38,8 @@ class Decided(Protocol):
 
 
 class Timed(Protocol):
+    """What is measured of a ranking: strategy -> milliseconds, and whether a pattern matched."""
+
     @property
     def elapsed_ms(self) -> Mapping[str, float]: ...
     @property

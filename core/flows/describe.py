@@ -54,9 +54,10 @@ def reasons_of(names: tuple[str, ...], parts: NDArray, usual: NDArray) -> list[s
     a title only where nothing about this viewer does.
     """
     excess = np.where(parts > 0, parts - usual, -np.inf)
-    impersonal = np.array([name in IMPERSONAL for name in names[: len(parts)]])[:, None]
-    personal = np.where(impersonal, -np.inf, excess)
-    return [names[i] for i in np.where((personal > 0).any(axis=0), personal, excess).argmax(axis=0)]
+    personal = excess.copy()
+    personal[[name in IMPERSONAL for name in names[: len(parts)]]] = -np.inf
+    best = np.where(personal.max(axis=0) > 0, personal.argmax(axis=0), excess.argmax(axis=0))
+    return [names[i] for i in best.tolist()]
 
 
 def describe(
@@ -71,26 +72,19 @@ def describe(
     shares = fused.parts[:, chosen] / best
     boosts = sum(part in fused.names for part in (PART, pattern_boost.PART))  # the last parts, if there are any
     proposed = shares[: len(shares) - boosts]
-    for place in range(len(proposed), len(shares)):  # nothing is better than the best
-        shares[place] = np.minimum(shares[place], 1.0 - shares[:place].sum(axis=0))
+    if shares.sum(axis=0).max(initial=0.0) > 1.0:  # nothing is better than the best
+        for place in range(len(proposed), len(shares)):
+            shares[place] = np.minimum(shares[place], 1.0 - shares[:place].sum(axis=0))
     shares, totals = shares.round(6), shares.sum(axis=0).round(6).tolist()
-    usual = fused.parts[: len(proposed)].sum(axis=1, keepdims=True) / max(len(fused.rows), 1) / best
+    usual = fused.parts[: len(proposed)].sum(axis=1, keepdims=True) / (max(len(fused.rows), 1) * best)
     leading = reasons_of(fused.names, proposed, usual) if chosen else []
     parts = [{name: part for name, part in zip(fused.names, row, strict=True) if part} for row in shares.T.tolist()]
     titles, reasons = map(snapshot.title, rows), explain(viewer, rows, leading)
     return tuple(
-        Recommended(
-            row=row,
-            content_id=title.content_id,
-            title=title.title,
-            score=total,
-            parts=part,
-            strategy=reason.strategy,
-            based_on=reason.based_on,
-            explanation=reason.text,
-            pattern_id=lifted_by.get(row),
-        )
-        for row, title, total, part, reason in zip(rows, titles, totals, parts, reasons, strict=True)
+        [  # by place: names would cost as much again as the tuple
+            Recommended(row, title.content_id, title.title, total, part, *reason, lifted_by.get(row))
+            for row, title, total, part, reason in zip(rows, titles, totals, parts, reasons, strict=True)
+        ]
     )
 
 

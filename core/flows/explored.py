@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numpy.typing import NDArray
+
 from core.candidates.arms import Outcomes
 from core.candidates.exploration import chance, explore, viewer_rng
 from core.candidates.viewer import Viewer
@@ -16,15 +18,21 @@ LEAST_TITLES = 6
 
 
 def with_new_title(
-    items: tuple[Recommended, ...], viewer: Viewer, query: Query, settings: RankingSettings, outcomes: Outcomes | None
+    items: tuple[Recommended, ...],
+    viewer: Viewer,
+    query: Query,
+    settings: RankingSettings,
+    outcomes: Outcomes | None,
+    content: NDArray | None = None,
 ) -> tuple[Recommended, ...]:
     """The answer with a new title at its place, in a share of the answers; what stood there and after it moves back.
 
     The same request in the same state gets the same one. Short answers and those asked for in words stay as they are.
+    content: as for `explore`.
     """
     if len(items) < LEAST_TITLES or query.text or chance(viewer) >= settings.exploration_share:
         return items
-    row = explore(viewer, outcomes, viewer_rng(viewer))
+    row = explore(viewer, outcomes, viewer_rng(viewer), content)
     if row is None or any(item.row == row for item in items):
         return items
     place = min(PLACE, len(items)) - 1

@@ -106,6 +106,7 @@ def seconds(text: str) -> float:
 
 
 def as_records(rows: Sequence[OnlineMetrics]) -> list[dict[str, Any]]:
+    """Plain JSON form; None where there is nothing to divide by."""
     return [asdict(one) for one in rows]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -39,13 +39,14 @@ CONTEXT = "context"
 @dataclass(frozen=True, slots=True)
 class Proposed:
     """The strategies' titles fused. best: the highest score there could be; weights: strategy -> its share of that;
-    failed: strategies without an answer."""
+    failed: strategies without an answer; scores: of all titles by signal, where signals were asked."""
 
     fused: Fused
     best: float
     weights: Weights
     failed: tuple[str, ...]
     elapsed_ms: dict[str, float]
+    scores: Mapping[str, NDArray] = field(default_factory=dict)
 
 
 def propose(
@@ -82,7 +83,8 @@ def _by_signals(
         gathered, weights = gathered.joined_by(CONTEXT, SIGNALS[CONTEXT](viewer)), {CONTEXT: 1.0} | weights
     fused = fuse_logs(gathered.rankings, weights, STRATEGY_OF, viewer.allowed, reach, FULL_EVIDENCE)
     failed = tuple(dict.fromkeys(STRATEGY_OF.get(name, name) for name in gathered.failed))
-    return Proposed(fused, sum(weights.values()), normalised(grouped(weights)), failed, gathered.elapsed_ms)
+    shares = normalised(grouped(weights))
+    return Proposed(fused, sum(weights.values()), shares, failed, gathered.elapsed_ms, gathered.rankings)
 
 
 def _by_rankings(viewer: Viewer, settings: RankingSettings, found: Ranking | None) -> Proposed:

@@ -54,6 +54,9 @@ BOOST_POOL = 4  # of so many times as many titles the adapter changes the order:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """Recommendations, best first, with what they were made of. state_seq: the last event of the user's log they
+    know."""
+
     request_id: str
     user_id: str
     items: tuple[Recommended, ...]
@@ -193,7 +196,7 @@ def rank(
     fused, applied = pattern_boost.boost(adapted, viewer, patterns, settings, reach, about)
     chosen = choose(viewer, fused, query, settings)
     items = describe(viewer, fused, chosen, proposed.best, applied.by_row or {})
-    items = with_new_title(items, viewer, query, settings, outcomes)
+    items = with_new_title(items, viewer, query, settings, outcomes, proposed.scores.get("content"))
     if query.pins or query.promotion:
         permitted = allowed_rows(snapshot, state, filters, query.exclude, False, now)
         permitted &= spared(snapshot, query.context.viewing_with)
@@ -219,4 +222,5 @@ def choose(viewer: Viewer, fused: Fused, query: Query, settings: RankingSettings
     caps = [genre_cap(facts["primary"][rows], query.genre_cap or share, query.limit, asked)]
     if query.franchise_cap:
         caps.append(Cap(facts["franchise"][rows], NO_FRANCHISE, query.franchise_cap, True))
-    return diversify(fused.relevance(pool), viewer.snapshot.vectors[rows], query.limit, lambda_, tuple(caps))
+    vectors = viewer.snapshot.vectors.take(rows, axis=0)
+    return diversify(fused.relevance(pool), vectors, query.limit, lambda_, tuple(caps))

@@ -108,6 +108,7 @@ def _by_text(services: Services, text: str) -> Routing:
 
 
 def count_routed(services: Services, routing: Routing, routing_ms: float, now: float) -> None:
+    """Count a query for the statistics, with the milliseconds that routing it took."""
     services.routing.count(routed_counts(routing.route, routing.confidence, routing_ms), now)
 
 

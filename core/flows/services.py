@@ -38,6 +38,8 @@ from core.stores.tiered import TieredStates
 
 @dataclass(frozen=True, slots=True)
 class Services:
+    """One instance's stores and memories. What is kept in memory is refreshed by requests, never in the background."""
+
     settings: Settings
     log: EventLog
     states: TieredStates

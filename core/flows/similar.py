@@ -46,6 +46,7 @@ def similar(
 
 
 def similar_titles(snapshot: Snapshot, row: int, limit: int, filters: Filters, now: float) -> tuple[SimilarTitle, ...]:
+    """As `similar`, for a row of the snapshot; a score of 1 is the first place in all three lists."""
     allowed = filtered(snapshot, filters, now)
     allowed[row] = False
     lists = {"content": snapshot.content, "collaborative": snapshot.collaborative, "graph": snapshot.graph}

@@ -53,12 +53,20 @@ def preference_weights(history: NDArray) -> NDArray:
     An opinion decides alone (three stars are neutral, four already full approval: people rate what they chose to
     watch); otherwise progress, then a start, a click, and a skip, which is weak and negative.
     """
-    facts, progress, stars = history["flags"] & (len(_ACTED) - 1), history["progress"], history["stars"]
-    implicit = np.where(progress > 0, np.where(progress >= 0.9, 1.0, 0.8 * progress), _ACTED[facts])
-    implicit[_SKIPPED[facts] & (progress < 0.5)] = -0.3
-    weights = np.where(np.isnan(stars), implicit, np.minimum(np.maximum(stars - 3.0, -1.0), 1.0))
-    weights += _AGAIN[facts] * (weights > 0)
+    facts, stars = history["flags"] & (len(_ACTED) - 1), history["stars"]
+    weights = np.minimum(np.maximum(stars - 3.0, -1.0), 1.0)
+    unrated = np.isnan(stars)
+    if unrated.any():
+        weights = np.where(unrated, _implied(facts, history["progress"]), weights)
+    weights = weights + _AGAIN[facts] * (weights > 0)
     return np.minimum(weights, 1.0).astype(np.float32)
+
+
+def _implied(facts: NDArray, progress: NDArray) -> NDArray:
+    """(n,) what is said by watching alone."""
+    implied = np.where(progress > 0, np.where(progress >= 0.9, 1.0, 0.8 * progress), _ACTED[facts])
+    implied[_SKIPPED[facts] & (progress < 0.5)] = -0.3
+    return implied
 
 
 def preference_vector(history: NDArray, vectors: NDArray, now: float) -> NDArray:

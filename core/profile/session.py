@@ -21,12 +21,13 @@ class Session:
 
 def current_session(history: NDArray, now: float) -> Session:
     """The run of titles up to `now`; size 0 when the last one is too long ago."""
-    times = history["last_at"]
-    if not len(times) or now - times[-1] > SESSION_GAP_S:
+    times: list[float] = history["last_at"].tolist()
+    if not times or now - times[-1] > SESSION_GAP_S:
         return Session(0, now)
-    pauses = np.flatnonzero(np.diff(times) > SESSION_GAP_S)
-    first = int(pauses[-1]) + 1 if len(pauses) else 0
-    return Session(len(times) - first, float(times[first]))
+    first = len(times) - 1
+    while first and times[first] - times[first - 1] <= SESSION_GAP_S:
+        first -= 1
+    return Session(len(times) - first, times[first])
 
 
 def binged_series(history: NDArray, parents: NDArray, now: float) -> int:

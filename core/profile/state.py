@@ -45,6 +45,7 @@ class Fact(IntFlag):
 
 
 TYPES = tuple(InteractionType)
+_BEYOND_A_CLICK = ~np.uint32(Fact.CLICKED)
 _LIKE_STARS = {InteractionType.LIKE: MAX_STARS, InteractionType.DISLIKE: 1.0}
 _FLAGS = {
     InteractionType.SEARCH_CLICK: Fact.CLICKED,
@@ -109,7 +110,7 @@ class UserState:
 
     def known(self) -> NDArray:
         """(n,) bool: what was watched, judged or dismissed; a mere click does not make a title known."""
-        acted = (self.history["flags"] & ~np.uint32(Fact.CLICKED)) != 0
+        acted = (self.history["flags"] & _BEYOND_A_CLICK) != 0
         return np.asarray(acted | ~np.isnan(self.history["stars"]))
 
     def seen_keys(self) -> NDArray:

@@ -8,7 +8,6 @@ has done since.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -23,7 +22,6 @@ from core.adaptation.space import Space
 from core.candidates.viewer import Viewer
 from core.config import RankingSettings
 from core.numeric.vectors import Floats
-from core.profile.session import current_session
 from core.ranking.fusion import Fused
 from core.ranking.history_pooling import pooled
 
@@ -48,13 +46,7 @@ def boost(
     lift, degraded = lifts(viewer, fused.rows[:reach], adapter, settings, pooled_by)
     if lift is None:
         return fused, degraded
-    gained = fused.gains(lift)
-    scores = fused.scores[:reach] + gained
-    order = np.argsort(-scores, kind="stable")
-    parts = np.concatenate([fused.parts[:, :reach], gained[None]])[:, order]
-    return replace(
-        fused, rows=fused.rows[:reach][order], scores=scores[order], parts=parts, names=(*fused.names, PART)
-    ), degraded
+    return fused.bent(fused.gains(lift), PART), degraded
 
 
 def lifts(
@@ -76,19 +68,20 @@ def lifts(
     q = request_query(space, viewer, pooled_by)
     if not tiers or not len(rows) or not q.any():
         return None, degraded
-    change = np.sum([np.float32(strength) * delta(tier, q) for tier, strength in tiers], axis=0)
+    change = np.zeros(len(q), np.float32)
+    for tier, strength in tiers:
+        change += np.float32(strength) * delta(tier, q)
     if not np.isfinite(change).all():
         return None, (PART,)
-    return np.clip(space.targets[rows] @ (change / typical_length(space)), -1.0, 1.0), degraded
+    match = space.targets.take(rows, axis=0) @ (change / typical_length(space))
+    return np.minimum(np.maximum(match, -1.0), 1.0), degraded
 
 
 def request_query(space: Space, viewer: Viewer, pooled_by: Mapping[str, float] | None = None) -> Floats:
     """(d,) unit query of this request; zeros for a viewer who has liked nothing yet. pooled_by: as for `boost`."""
-    liked = np.flatnonzero(viewer.recency > 0)[-RECENT:]
-    session = current_session(viewer.state.history, viewer.now)
-    in_session = int(np.count_nonzero(viewer.at[liked] >= session.started_at)) if session.size else 0
+    liked = viewer.liked[-RECENT:]
     rows = viewer.rows[liked]
-    usual = query_vector(space, rows, recency_weights(len(liked), in_session))
+    usual = query_vector(space, rows, recency_weights(len(liked), viewer.in_session(liked)))
     if not pooled_by:
         return usual
     return pooled(viewer.snapshot, space.sources[rows], rows, viewer.at[liked], viewer.now, usual, pooled_by)

@@ -38,6 +38,7 @@ class Verdict:
 
     @property
     def kept(self) -> bool:
+        """Whether it gains more than one standard error."""
         return self.gain > self.error
 
 

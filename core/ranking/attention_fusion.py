@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from core.attention.fusion import circumstances, mixed_factors
 from core.candidates.viewer import Viewer
-from core.profile.session import current_session
 from core.ranking.weights import Weights, history_bucket
 
 HOUR_S = 3600
@@ -16,9 +15,9 @@ EPOCH_WEEKDAY = 3  # 1 January 1970 was a Thursday
 def circumstances_of(viewer: Viewer) -> tuple[str, ...]:
     """The features that hold of a viewer's request."""
     hours = int(viewer.now // HOUR_S)
-    session = current_session(viewer.state.history, viewer.now).size
     weekday = (hours // 24 + EPOCH_WEEKDAY) % 7
-    return circumstances(history_bucket(viewer.positives), hours % 24, weekday, session, viewer.context.device)
+    bucket, device = history_bucket(viewer.positives), viewer.context.device
+    return circumstances(bucket, hours % 24, weekday, viewer.session.size, device)
 
 
 def attended(weights: Weights, shares: Mapping[str, float], viewer: Viewer) -> Weights:

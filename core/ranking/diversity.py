@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from core.numeric.half import widened
+
 UNKNOWN_GENRE, NO_FRANCHISE = 255, -1  # never capped
 
 
@@ -50,9 +52,11 @@ def diversify(
     count = min(limit, len(relevance))
     best_relevance = float(relevance.max(initial=0.0))
     value = (lambda_ / best_relevance if best_relevance > 0 else 0.0) * relevance
-    vectors = np.ascontiguousarray(vectors, np.float32)
+    vectors = widened(vectors) if vectors.dtype == np.float16 else np.ascontiguousarray(vectors, np.float32)
+    likeness = vectors @ vectors.T
+    likeness *= np.float32(1 - lambda_)
     # Row i: what each title is worth once i is chosen. Its score is the least of the rows of all that are chosen.
-    worth = value - np.maximum((1 - lambda_) * (vectors @ vectors.T), 0.0)
+    worth = value - np.maximum(likeness, 0.0)
     score = value.copy()  # -inf once chosen, and where a cap is reached
     chosen: list[int] = []
     while len(chosen) < count:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,10 @@ from core.catalog import Title
 from core.snapshot.lexicon import tokens
 from core.snapshot.snapshot import Neighbours
 
+FAINT = 0.01  # of what counts most in the history: less is no reason
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+
+class Reason(NamedTuple):
     """`strategy` gave the largest part of the score; `based_on` are the titles of the history it came from."""
 
     strategy: str
@@ -29,21 +30,24 @@ class Reason:
 
 def explain(viewer: Viewer, rows: Sequence[int], strategies: Sequence[str]) -> list[Reason]:
     """Why each of `rows` was recommended; strategies[i] gave the largest part of the score of rows[i]."""
-    anchors = _anchors(viewer, rows, strategies)
-    for row, strategy, found in zip(rows, strategies, anchors, strict=True):
-        if strategy == "graph" and not found:
-            found += of_same_community(viewer, row)
-    return [_reason(viewer, *about) for about in zip(rows, strategies, anchors, strict=True)]
+    found = _anchors(viewer, rows, strategies)
+    for row, strategy, anchors in zip(rows, strategies, found, strict=True):
+        if strategy == "graph" and not anchors:
+            anchors += of_same_community(viewer, row)
+    titles = {row: viewer.snapshot.title(row) for row in {row for anchors in found for row in anchors}}
+    return [
+        _reason(viewer, row, strategy, [titles[anchor] for anchor in anchors])
+        for row, strategy, anchors in zip(rows, strategies, found, strict=True)
+    ]
 
 
-def _reason(viewer: Viewer, row: int, strategy: str, anchors: list[int]) -> Reason:
+def _reason(viewer: Viewer, row: int, strategy: str, anchors: list[Title]) -> Reason:
     if not anchors:
         return Reason(strategy, (), _circumstance(viewer, row, strategy))
-    title = viewer.snapshot.title
-    based_on, anchor = tuple([title(row).content_id for row in anchors]), title(anchors[0])
+    based_on = tuple([anchor.content_id for anchor in anchors])
     if strategy == "collaborative":
-        return Reason(strategy, based_on, f"Viewers who liked {anchor.title} chose this")
-    return Reason(strategy, based_on, relation(title(row), anchor))
+        return Reason(strategy, based_on, f"Viewers who liked {anchors[0].title} chose this")
+    return Reason(strategy, based_on, relation(viewer.snapshot.title(row), anchors[0]))
 
 
 def relation(title: Title, anchor: Title) -> str:
@@ -65,59 +69,53 @@ def _shared(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
     return [name for name in ours if name in theirs]
 
 
-Sources = Mapping[str, tuple[list[Neighbours], NDArray]]
-
-
-def _sources(viewer: Viewer) -> Sources:
-    """The lists that a strategy adds up, and the weights (m,) of the history in it."""
-    snapshot, liked = viewer.snapshot, np.maximum(viewer.taste, 0.0)
-    collaborative = [snapshot.collaborative, snapshot.transitions, *snapshot.sequence.values()]
-    return {
-        "collaborative": (collaborative, viewer.recency),
-        "content": ([snapshot.content], liked),
-        "graph": ([snapshot.graph], liked),
-    }
+def _sources(viewer: Viewer, strategy: str) -> tuple[list[Neighbours], NDArray]:
+    """The lists that a strategy adds up, none for those without, and the weights (m,) of the history in it."""
+    snapshot = viewer.snapshot
+    if strategy == "collaborative":
+        return [snapshot.collaborative, snapshot.transitions, *snapshot.sequence.values()], viewer.recency
+    lists = {"content": [snapshot.content], "graph": [snapshot.graph]}
+    return lists.get(strategy, []), viewer.taste
 
 
 def _anchors(viewer: Viewer, rows: Sequence[int], strategies: Sequence[str], most: int = 2) -> list[list[int]]:
     """For each of `rows` the history rows that carried its score in its strategy, strongest first."""
     anchors: list[list[int]] = [[] for _ in rows]
-    sources = {name: found for name, found in _sources(viewer).items() if name in strategies}
-    if not sources or not len(viewer.rows):
-        return anchors
-    carried = _carried(viewer, rows, strategies, sources)
-    everyone = np.arange(len(rows))
-    for _ in range(min(most, len(viewer.rows))):
-        best = carried.argmax(axis=1)
-        strength = carried[everyone, best].tolist()
-        carried[everyone, best] = 0.0
-        for found, anchor, carries in zip(anchors, viewer.rows[best].tolist(), strength, strict=True):
-            if carries > 0:
-                found.append(anchor)
+    places = np.zeros(len(viewer.allowed), np.int16)  # of the rows among `rows`, from 1
+    places[np.asarray(rows, np.int64)] = np.arange(1, len(rows) + 1)
+    for strategy in set(strategies):
+        lists, weights = _sources(viewer, strategy)
+        near = (weights > FAINT * weights.max(initial=0.0)).nonzero()[0] if lists else ()
+        if not len(near):
+            continue
+        history = viewer.rows[near]
+        carried = _carried(places, len(rows), lists, history, weights[near])
+        own = np.array([place for place, name in enumerate(strategies) if name == strategy])
+        for _ in range(min(most, len(near))):
+            best = carried[own].argmax(axis=1)
+            for place, anchor, share in zip(
+                own.tolist(), history[best].tolist(), carried[own, best].tolist(), strict=True
+            ):
+                if share > 0:
+                    anchors[place].append(anchor)
+            carried[own, best] = 0.0
     return anchors
 
 
-def _carried(viewer: Viewer, rows: Sequence[int], strategies: Sequence[str], sources: Sources) -> NDArray:
-    """(len(rows), m): how much of the score of each of `rows` in its strategy each title of the history brought.
+def _carried(places: NDArray, count: int, lists: Sequence[Neighbours], history: NDArray, weights: NDArray) -> NDArray:
+    """(count, m): how much of the score of each place each title of the history (m,) brought by these lists.
 
-    One pass over all lists of the history at once, for the few rows among thousands of neighbours.
+    places: (n,) from 1, 0 for other titles. One pass over all lists of the history at once, for the few rows among
+    thousands of neighbours; take() is twice as fast as indexing there.
     """
-    lists = [(name, each, weights) for name, (several, weights) in sources.items() for each in several]
-    widths = [each.index.shape[1] for _, each, _ in lists]
-    place = np.full(len(viewer.allowed), -1, np.int16)
-    place[rows] = np.arange(len(rows))
-    # take() is twice as fast as indexing, and this is the longest loop of an explanation.
-    neighbours = np.concatenate([each.index.take(viewer.rows, axis=0) for _, each, _ in lists], axis=1)
-    hit = place.take(neighbours).ravel()
-    found = np.flatnonzero(hit >= 0)
-    history, column = np.divmod(found, sum(widths))
-    shown, source = hit[found].astype(np.intp), np.repeat(np.arange(len(lists)), widths)[column]
-    weight = np.concatenate([each.weight.take(viewer.rows, axis=0) for _, each, _ in lists], axis=1).ravel()[found]
-    value = weight * np.stack([weights for _, _, weights in lists])[source, history]
-    own = np.array([[name == strategy for name, _, _ in lists] for strategy in strategies])  # (len(rows), lists)
-    m = len(viewer.rows)
-    carried = np.bincount(shown * m + history, value * own[shown, source], minlength=len(rows) * m)
-    return carried.reshape(len(rows), m)
+    neighbours = np.concatenate([each.index.take(history, axis=0) for each in lists], axis=1)
+    place = places.take(neighbours).ravel()
+    found = (place > 0).nonzero()[0]
+    source = found // neighbours.shape[1]
+    weight = np.concatenate([each.weight.take(history, axis=0) for each in lists], axis=1).ravel()[found]
+    m = len(history)
+    cell = (place[found] - 1).astype(np.intp) * m + source
+    return np.bincount(cell, weight * weights[source], count * m).reshape(count, m)
 
 
 def _circumstance(viewer: Viewer, row: int, strategy: str) -> str:

@@ -7,7 +7,7 @@ most its ceiling, and less the fewer sessions are behind it; several patterns ad
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from core.patterns.circumstances import circumstances
 from core.patterns.cluster import BOOST_CEILING
 from core.patterns.index import Match, PatternIndex
 from core.patterns.known import topics
-from core.profile.session import current_session
 from core.ranking.fusion import Fused
 
 PART = "pattern"
@@ -40,10 +39,8 @@ class Applied:
 def request_vector(viewer: Viewer) -> Floats:
     """(d,) the request among the snapshot's topics: its latest likes, those of the running session counted double;
     zeros for a viewer who has liked nothing yet."""
-    liked = np.flatnonzero(viewer.recency > 0)[-RECENT:]
-    session = current_session(viewer.state.history, viewer.now)
-    in_session = int(np.count_nonzero(viewer.at[liked] >= session.started_at)) if session.size else 0
-    weights = recency_weights(len(liked), in_session)
+    liked = viewer.liked[-RECENT:]
+    weights = recency_weights(len(liked), viewer.in_session(liked))
     return np.asarray(weights @ topics(viewer.snapshot)[viewer.rows[liked]].astype(np.float32))
 
 
@@ -91,11 +88,7 @@ def boost(
     rows = fused.rows[:reach]
     if not lift[rows].any():
         return fused, Applied()
-    gained = fused.gains(settings.pattern_strength * lift[rows])
-    scores = fused.scores[:reach] + gained
-    order = np.argsort(-scores, kind="stable")
-    parts = np.concatenate([fused.parts[:, :reach], gained[None]])[:, order]
+    bent = fused.bent(fused.gains(settings.pattern_strength * lift[rows]), PART)
     lifted = rows[lift[rows] > 0]
     by_row = {int(row): index.patterns[source[row]].pattern_id for row in lifted}
-    bent = replace(fused, rows=rows[order], scores=scores[order], parts=parts, names=(*fused.names, PART))
     return bent, Applied(tuple(matches), by_row)

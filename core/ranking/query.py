@@ -42,18 +42,24 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
+    """A title that editors put at a place, whatever the viewer's taste."""
+
     content_id: str
     position: int  # in the answer, from 1
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
+    """Titles that get a share of the places, the viewer's favourites among them first."""
+
     content_ids: tuple[str, ...]
     share: float  # of the answer's places, in (0, 1]
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
+    """One request for recommendations. The caps and pins are kept strictly, whatever they cost in relevance."""
+
     user_id: str
     limit: int = 20
     context: Context = field(default_factory=Context)

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from core.candidates.viewer import rows_of
 from core.profile.state import Fact, UserState
 from core.snapshot.snapshot import Snapshot
 
@@ -25,16 +26,19 @@ def seen_rows(snapshot: Snapshot, state: UserState, series: str = "finished") ->
     it was skipped or disliked.
     """
     history, known, facts = state.history, state.known(), snapshot.attributes
-    rows = snapshot.rows(np.concatenate([state.seen, history["key"][known]]))
+    rows = rows_of(snapshot, history)[known]
+    if len(state.seen):
+        rows = np.concatenate([snapshot.rows(state.seen), rows])
     here, parents = rows >= 0, facts["parent"][rows]
     episodes = here & (parents >= 0)
     if series != "finished":
         return np.concatenate([rows[here], parents[episodes]])
+    series_too = facts["type"][rows] == _series_code(snapshot)
+    if not episodes.any() and not series_too.any():
+        return rows[here]
     under_way = np.zeros(len(rows), bool)
     under_way[len(state.seen) :] = _under_way(history)[known]
-    own = rows[here & ~(under_way & (facts["type"][rows] == _series_code(snapshot)))]
-    if not episodes.any():
-        return own
+    own = rows[here & ~(under_way & series_too)]
     begun, watched = np.unique(parents[episodes & ~under_way], return_counts=True)
     return np.concatenate([own, begun[watched >= _episodes(snapshot)[begun]]])
 

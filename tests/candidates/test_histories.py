@@ -13,6 +13,7 @@ from core.candidates.rarity import rarity
 from core.candidates.viewer import WINDOW, Viewer, view
 from core.profile.state import UserState, fold
 from core.ranking.query import Context
+from core.ranking.weights import signal_weights
 from core.snapshot.kindred import kindred_viewers
 from core.snapshot.positives import Positives
 from core.snapshot.snapshot import AFTER, Neighbours, Snapshot
@@ -56,10 +57,18 @@ def test_a_favourite_from_long_ago_counts_like_the_latest_one(world: Snapshot) -
 
 def test_the_fewer_have_liked_a_title_the_rarer_it_is(world: Snapshot) -> None:
     liked = np.arange(len(world), dtype=np.float32)
-    scores = rarity(viewer_of(replace(world, popularity_all=liked)))
+    scores = rarity(viewer_of(replace(world, popularity_all=liked), *DRAMAS[:6]))
     assert (np.diff(scores) < 0).all()
     assert scores[0] == 1.0
-    assert not (rarity(viewer_of(replace(world, popularity_all=np.zeros(len(world), np.float32)))) != 1.0).any()
+    nobody = replace(world, popularity_all=np.zeros(len(world), np.float32))
+    assert (rarity(viewer_of(nobody, *DRAMAS[:6])) == 1.0).all()
+
+
+def test_who_has_hardly_any_history_is_not_shown_the_rare(world: Snapshot) -> None:
+    assert not rarity(viewer_of(world, *DRAMAS[:5])).any()
+    learned = replace(world, fusion=tuple({"context": 1.0, "rarity": 2.0} for _ in range(4)))
+    asked = [set(signal_weights(viewer_of(learned, *DRAMAS[:liked]), "tuned")) for liked in (5, 6)]
+    assert asked == [{"context"}, {"context", "rarity"}]
 
 
 def people(world: Snapshot, *histories: tuple[str, ...], viewers: int = 100, per_title: int = 100) -> Snapshot:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.candidates.gather import Ranking
@@ -121,6 +121,29 @@ def test_only_allowed_titles_are_fused_and_forbidden_ones_still_set_the_scale() 
     fused = fuse_logs(signals, {"a": 1.0}, {}, allowed, 6)
     assert fused.rows.tolist() == [1, 2, 4, 5]
     assert fused.scores[0] < 1.0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.floats(0.05, 1.0))
+def test_rough_logarithms_rule_out_nobody_who_is_among_the_best(seed: int, k: int, density: float) -> None:
+    rng = np.random.default_rng(seed)
+    signals = {name: rng.gamma(0.3, 1.0, 3000) * (rng.random(3000) < density) for name in "abcd"}
+    weights = dict(zip("abcd", rng.uniform(0.1, 8.0, 4), strict=True))
+    allowed = rng.random(3000) < 0.9
+    total = np.sum([standing(signals[name], weights[name]) for name in "abcd"], axis=0) * allowed
+    best = np.sort(total[total > 0])[::-1][:k]
+    fused = fuse_logs(signals, weights, {}, allowed, k)
+    np.testing.assert_allclose(fused.scores, best, rtol=1e-5)
+    np.testing.assert_allclose(total[fused.rows], best, rtol=1e-5)
+
+
+def test_bent_scores_are_in_their_new_order_and_the_bend_is_one_more_part() -> None:
+    fused = Fused(np.array([7, 8, 9]), np.array([3.0, 2.0, 1.0]), np.array([[3.0, 2.0, 1.0]]), ("a",), log_odds=True)
+    bent = fused.bent(np.array([-2.5, 0.5]), "b")
+    assert bent.rows.tolist() == [8, 7]
+    assert bent.scores.tolist() == [2.5, 0.5]
+    assert bent.parts.tolist() == [[2.0, 3.0], [0.5, -2.5]]
+    assert bent.names == ("a", "b")
 
 
 def test_log_odds_are_bent_by_adding_and_other_scores_by_multiplying() -> None:
