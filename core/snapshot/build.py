@@ -26,6 +26,7 @@ from core.snapshot.fusion_attention import with_attention
 from core.snapshot.fusion_weights import MIN_EXAMPLES, LearnedFusion, learn_fusion, too_few
 from core.snapshot.inputs import Interactions
 from core.snapshot.moments import before, last_stretch, moments
+from core.snapshot.next_title_network import NextTitleNetwork
 from core.snapshot.parameters import SnapshotParameters
 from core.snapshot.parts import (
     write_catalogue,
@@ -33,13 +34,14 @@ from core.snapshot.parts import (
     write_content,
     write_graph,
     write_kindred,
+    write_next_title,
     write_popularity,
     write_search,
     write_sequence,
     write_transitions,
     write_vocabulary,
 )
-from core.snapshot.positives import positives_of
+from core.snapshot.positives import Positives, positives_of, with_episodes
 from core.snapshot.snapshot import Neighbours, Snapshot
 from core.snapshot.space import lay_out, write_space
 from core.snapshot.text import TextVectors
@@ -99,15 +101,20 @@ def _build(
 ) -> Path:
     progress("catalogue", 0.0)
     write_catalogue(folder, columns)
+    series = of_series(interactions, columns.titles)  # requests look at series
     progress("content", 0.05)
-    content = write_content(folder, columns, positives_of(interactions, columns.keys), placed, p)
+    content = write_content(folder, columns, positives_of(series, columns.keys), placed, p)
     progress("fusion", 0.2)
-    fusion = _learn_fusion(folder, columns, interactions, content, p, reinforced)
+    fusion, network = _learn_fusion(folder, columns, series, content, p, reinforced, progress)
     progress("search", 0.5)
     write_search(folder, columns, text, p)
-    side = _write_item_side(folder, columns, interactions, now, content, p, reinforced, progress, sage)
-    if fusion.asks(COSTLY):
-        write_kindred(folder, positives_of(interactions, columns.keys), p)
+    own = positives_of(interactions, columns.keys)
+    side = _write_item_side(folder, columns, series, now, content, p, reinforced, progress, sage, own)
+    if fusion.asks("kindred"):
+        write_kindred(folder, positives_of(series, columns.keys), p)
+    if fusion.asks("next_title"):
+        liked, done = positives_of(series, columns.keys), _within(progress, 0.9, 0.95)
+        write_next_title(folder, liked, p, network, done)
     if generation:
         write_space(folder.path, lay_out(generation, columns.keys, side.together.index, side.together.weight))
     progress("manifest", 0.95)
@@ -148,10 +155,13 @@ def _write_item_side(
     reinforced: Mapping[tuple[str, str, str], float],
     progress: Progress,
     sage: GraphSage | None = None,
+    own: Positives | None = None,
 ) -> _ItemSide:
+    """interactions: episodes counted as their series; own: what was liked itself, by which episodes are popular too."""
     positives = positives_of(interactions, columns.keys)
     progress("popularity", 0.55)
-    segments = write_popularity(folder, interactions, positives, now, p)
+    popular = with_episodes(positives, own, columns.attributes["parent"]) if own else positives
+    segments = write_popularity(folder, interactions, popular, now, p)
     write_vocabulary(folder, columns, interactions, segments)
     progress("transitions", 0.6)
     write_transitions(folder, positives, p)
@@ -163,32 +173,42 @@ def _write_item_side(
     return _ItemSide(together, len(positives.row), edges, communities)
 
 
+def _within(progress: Progress, start: float, end: float) -> Callable[[float], None]:
+    """What tells `progress` of the training of the network, which takes the build from `start` to `end`."""
+    return lambda done: progress("next title", start + (end - start) * done)
+
+
 def _learn_fusion(
     folder: Folder,
     columns: Columns,
-    interactions: Interactions,
+    series: Interactions,
     content: tuple[Neighbours, NDArray[np.float16]],
     p: SnapshotParameters,
     reinforced: Mapping[tuple[str, str, str], float],
-) -> LearnedFusion:
+    progress: Progress,
+) -> tuple[LearnedFusion, NextTitleNetwork | None]:
     """Weights learned by rehearsal: from an item side of the time before the last stretch, and what that then foretold.
+
+    With the network that was trained for it, so that the real one can go on from there.
 
     `folder` holds what does not depend on interactions. (Where a content encoder has placed the titles, it has: what it
     knows of the stretch is little, and only about titles with few likes.)
     """
-    series = of_series(interactions, columns.titles)
     stretch = last_stretch(series, p.fusion_share, p.fusion_examples, p.fusion_holdout)
     if len(stretch.asked) < MIN_EXAMPLES:
-        return too_few(len(stretch.asked))
+        return too_few(len(stretch.asked)), None
     with TemporaryDirectory(prefix=".rehearsal-", dir=folder.path.parent) as workplace:
         earlier = Folder(Path(shutil.copytree(folder.path, Path(workplace) / "earlier")))
         known = before(series, stretch.known)
         _write_item_side(earlier, columns, known, stretch.cut, content, p, reinforced, lambda part, done: None)
+        liked = positives_of(known, columns.keys)
         if p.kindred_viewers:
-            write_kindred(earlier, positives_of(known, columns.keys), p)
+            write_kindred(earlier, liked, p)
+        network = write_next_title(earlier, liked, p, progress=_within(progress, 0.3, 0.45))
         facts = {"items": len(columns.keys), "dims": content[1].shape[1], "parameters": asdict(p), "counts": {}}
         snapshot = Snapshot.open(finish(earlier, Path(workplace), stretch.cut, facts))
         replayed = moments(series, stretch, snapshot, p.online_half_life_days * DAY_S, p.history_decay, p.fusion_likes)
-        names = [name for name in LEARNED if name != COSTLY or p.kindred_viewers]
+        offered = {"kindred": bool(p.kindred_viewers), "next_title": network is not None}
+        names = [name for name in LEARNED if name not in COSTLY or offered[name]]
         examples = collect_examples(replayed, np.random.default_rng(p.seed), names)
-    return with_attention(learn_fusion(examples, stretch.online), examples, snapshot.vocabulary.devices)
+    return with_attention(learn_fusion(examples, stretch.online), examples, snapshot.vocabulary.devices), network

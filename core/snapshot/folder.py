@@ -24,9 +24,11 @@ class Folder:
         self.path = path
 
     def array(self, name: str, values: NDArray[Any]) -> None:
+        """As `<name>.npy`, C-contiguous, so that it can be memory-mapped."""
         np.save(self.path / f"{name}.npy", np.ascontiguousarray(values), allow_pickle=False)
 
     def neighbours(self, name: str, lists: Neighbours) -> None:
+        """As `<name>_index.npy` and `<name>_weight.npy`."""
         self.array(f"{name}_index", lists.index)
         self.array(f"{name}_weight", lists.weight)
 

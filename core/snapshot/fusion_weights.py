@@ -45,12 +45,13 @@ def learn_fusion(examples: Examples, in_time: bool = True) -> LearnedFusion:
         return too_few(len(examples))
     parts = _parts(examples, in_time)
     report: dict[str, Any] = {"examples": len(examples)}
-    for name in filter(examples.names.__contains__, (COSTLY, LIVE)):
+    for name in filter(examples.names.__contains__, (*COSTLY, LIVE)):
         spared = examples.without(name)
         more = _judged(examples, parts) - _judged(spared, parts)
         error = float(more.std()) / len(more) ** 0.5
         report[name] = {"gain": _rounded(more), "error": round(error, 5)}
-        examples = examples if float(more.mean()) > error else spared
+        needed = error if name in COSTLY else 0.0  # what people go on to costs next to nothing to ask
+        examples = examples if float(more.mean()) > needed else spared
     usual = np.concatenate([gains(examples.take(judging), as_matrix(FIXED, examples.names)) for judging in parts])
     gain = _judged(examples, parts) - usual
     report |= {"judged_on": len(usual), "ndcg_fixed": _rounded(usual), "gain": _rounded(gain)}

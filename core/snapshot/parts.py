@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +16,7 @@ from core.embedding.graph_sage_model import GraphSage
 from core.embedding.quantized import quantize_rows
 from core.numeric.louvain import louvain
 from core.numeric.topk import keep_largest
-from core.snapshot.collaborative import collaborative_neighbours, cosine_neighbours
+from core.snapshot.collaborative import collaborative_neighbours, cosine_neighbours, dense_titles
 from core.snapshot.columns import Columns
 from core.snapshot.content import Audience, content_neighbours, content_vectors, newness
 from core.snapshot.distributions import (
@@ -35,6 +35,8 @@ from core.snapshot.inputs import Interactions
 from core.snapshot.kindred import kindred_viewers
 from core.snapshot.lexicon import build_lexicon
 from core.snapshot.neighbours import blank, put_sparse
+from core.snapshot.next_title_network import NextTitleNetwork, untrained, weights_of
+from core.snapshot.next_title_training import Recipe, carried_over, train
 from core.snapshot.parameters import SnapshotParameters
 from core.snapshot.positives import Positives
 from core.snapshot.relationships import EDGES_PER_TYPE, Affinity, prominence_of, strengthened
@@ -45,10 +47,12 @@ from core.snapshot.transitions import next_title_weights
 
 
 def starts_of(rows: NDArray[Any], n: int) -> NDArray[np.int64]:
+    """(n + 1,) where the entries of each of n rows begin in the ascending `rows`."""
     return np.searchsorted(rows, np.arange(n + 1)).astype(np.int64)
 
 
 def write_catalogue(folder: Folder, columns: Columns) -> None:
+    """Titles in the order of their keys, with attributes, availability and ids."""
     n = len(columns.keys)
     lines = [
         json.dumps(title_to_record(title), ensure_ascii=False, sort_keys=True).encode() + b"\n"
@@ -80,6 +84,7 @@ def write_popularity(
 
 
 def write_collaborative(folder: Folder, positives: Positives, p: SnapshotParameters) -> Neighbours:
+    """Who liked this liked that: EASE for titles with enough positives, cosine for the others."""
     lists = collaborative_neighbours(
         positives.matrix(),
         p.neighbours,
@@ -93,6 +98,7 @@ def write_collaborative(folder: Folder, positives: Positives, p: SnapshotParamet
 
 
 def write_transitions(folder: Folder, positives: Positives, p: SnapshotParameters) -> None:
+    """What is liked next after a title."""
     weights = next_title_weights(
         positives.user, positives.row, positives.n, p.transition_window, p.transition_decay, p.transition_shrinkage
     )
@@ -102,6 +108,7 @@ def write_transitions(folder: Folder, positives: Positives, p: SnapshotParameter
 
 
 def write_sequence(folder: Folder, positives: Positives, p: SnapshotParameters) -> None:
+    """As `write_collaborative` on histories that fade: one pair of files per decay of `sequence_decays`."""
     ridge = p.sequence_regularisation * max(len(positives.row), 1) ** 0.5
     found = sequence_neighbours(
         positives.user,
@@ -118,9 +125,36 @@ def write_sequence(folder: Folder, positives: Positives, p: SnapshotParameters) 
 
 
 def write_kindred(folder: Folder, positives: Positives, p: SnapshotParameters) -> None:
+    """Orders of likes of people without names, see core.snapshot.kindred."""
     people = kindred_viewers(positives, p.kindred_viewers, p.kindred_likes, p.kindred_per_title)
     for name in ("rows", "owner", "places", "first"):
         folder.array(f"kindred_{name}", getattr(people, name))
+
+
+def write_next_title(
+    folder: Folder,
+    positives: Positives,
+    p: SnapshotParameters,
+    earlier: NextTitleNetwork | None = None,
+    progress: Callable[[float], None] = lambda done: None,
+) -> NextTitleNetwork | None:
+    """The network that expects the next title, None where there are too few likes to train it.
+
+    One that was trained on earlier likes goes on from there, which takes fewer passes.
+    """
+    likes, rng = np.bincount(positives.row, minlength=positives.n), np.random.default_rng(p.seed)
+    titles = dense_titles(likes, p.ease_min_positives, p.next_title_max_titles)
+    if len(positives.row) < p.next_title_positives or not len(titles):
+        return None
+    network = untrained(titles.astype(np.int32), likes[titles], p.next_title_dims, rng)
+    recipe = Recipe(p.next_title_passes, p.next_title_steps)
+    if earlier:
+        network, recipe = carried_over(earlier, network), recipe.shortened(p.next_title_again)
+    network = train(network, positives.user, positives.row, recipe, rng, progress)
+    folder.array("next_title_titles", network.titles)
+    for name, values in weights_of(network).items():
+        folder.array(f"next_title_{name}", values)
+    return network
 
 
 def write_content(
@@ -193,6 +227,7 @@ def write_graph(
 
 
 def write_vocabulary(folder: Folder, columns: Columns, interactions: Interactions, segments: tuple[str, ...]) -> None:
+    """The words that codes in the other files stand for, as JSON."""
     vocabulary = Vocabulary(
         genres=columns.genres,
         languages=columns.languages,

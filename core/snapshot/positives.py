@@ -27,7 +27,24 @@ class Positives:
         return sparse.csr_array((np.ones(len(self.row), np.float32), (self.user, self.row)), shape=(self.users, self.n))
 
 
+def with_episodes(series: Positives, own: Positives, parent: NDArray[np.integer]) -> Positives:
+    """`series`, where every episode's likes are its series', and beside them those of the episodes that are liked in
+    `own`. parent: (n,) row of an episode's series, -1 for other titles."""
+    episodes = parent[own.row] >= 0
+    if not episodes.any():
+        return series
+    return Positives(
+        user=np.concatenate([series.user, own.user[episodes]]),
+        row=np.concatenate([series.row, own.row[episodes]]),
+        at=np.concatenate([series.at, own.at[episodes]]),
+        device=np.concatenate([series.device, own.device[episodes]]),
+        users=series.users,
+        n=series.n,
+    )
+
+
 def positives_of(interactions: Interactions, keys: NDArray[np.uint64]) -> Positives:
+    """The pairs of weight POSITIVE and more whose title is among `keys`, ascending content keys; order is kept."""
     row = np.minimum(np.searchsorted(keys, interactions.key), len(keys) - 1)
     chosen = (keys[row] == interactions.key) & (interactions.weight >= POSITIVE)
     return Positives(

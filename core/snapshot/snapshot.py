@@ -10,7 +10,7 @@ import json
 import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from core.embedding.quantized import QuantizedRows
 from core.errors import CorruptData
 from core.snapshot.lexicon import Lexicon
 from core.snapshot.manifest import Manifest, read_manifest
+from core.snapshot.next_title_network import NextTitleNetwork, read_network
 from core.snapshot.space import FILE as SPACE_FILE
 from core.snapshot.space import read_space
 
@@ -117,6 +118,7 @@ class Snapshot:
     collaborative: Neighbours
     transitions: Neighbours
     sequence: Mapping[float, Neighbours]  # decay per step -> lists; none: built before there was such a model
+    next_title: NextTitleNetwork | None  # None: too few likes, or it foretold nothing that the rest does not
     kindred: Kindred | None  # None: they foretold nothing that the rest does not, or built before they were asked
     content: Neighbours
     graph: Neighbours
@@ -228,10 +230,6 @@ def _lexicon(folder: Path) -> Lexicon:
     )
 
 
-def _decays(manifest: Manifest) -> tuple[float, ...]:
-    return tuple(manifest.parameters.get("sequence_decays", ()))
-
-
 def _kindred(folder: Path, n: int) -> Kindred:
     rows = _load(folder, "kindred_rows", np.int32, (None,))
     first = _load(folder, "kindred_first", np.int64, (n + 1,))
@@ -254,6 +252,7 @@ def _open(folder: Path) -> Snapshot:
     n, vocabulary = manifest.items, _vocabulary(folder / "vocabulary.json")
     starts = {name: _load(folder, f"{name}_start", np.int64, (n + 1,)) for name in _SLICED}
     keys = _load(folder, "keys", np.uint64, (n,))
+    decays = manifest.parameters.get("sequence_decays", ())
     return Snapshot(
         version=manifest.version,
         created_at=manifest.created_at,
@@ -264,7 +263,8 @@ def _open(folder: Path) -> Snapshot:
         popularity_all=_load(folder, "popularity_all", np.float32, (n,)),
         collaborative=_neighbours(folder, "collaborative", n),
         transitions=_neighbours(folder, "transitions", n),
-        sequence={decay: _neighbours(folder, f"sequence_{i}", n) for i, decay in enumerate(_decays(manifest))},
+        sequence={decay: _neighbours(folder, f"sequence_{i}", n) for i, decay in enumerate(decays)},
+        next_title=read_network(partial(_load, folder)) if "next_title_titles.npy" in manifest.files else None,
         kindred=_kindred(folder, n) if "kindred_rows.npy" in manifest.files else None,
         content=_neighbours(folder, "content", n),
         graph=_neighbours(folder, "graph", n),

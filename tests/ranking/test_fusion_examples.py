@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from adapting import COMEDIES, DRAMAS, NOW, likes, snapshot
 
-from core.candidates.signals import SIGNALS
+from core.candidates.signals import FULL_EVIDENCE, SIGNALS
 from core.candidates.viewer import view
 from core.profile.state import UserState, fold
 from core.ranking.examples import TARGET, Examples, Moment, collect_examples
@@ -42,7 +42,7 @@ def test_the_liked_title_comes_first_with_the_standings_of_a_request(world: Snap
     examples = collected(world, one)
     assert examples.rows[0, TARGET] == one.target
     for place, name in enumerate(examples.names):
-        expected = standing(SIGNALS[name](one.viewer))[examples.rows[0]]
+        expected = standing(SIGNALS[name](one.viewer), full=FULL_EVIDENCE.get(name, 0.0))[examples.rows[0]]
         assert examples.standings[0, :, place] == pytest.approx(expected)
 
 

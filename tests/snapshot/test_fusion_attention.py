@@ -41,13 +41,15 @@ def test_who_follows_an_order_in_the_morning_and_the_crowd_in_the_evening_is_ask
     verdict = learned["fusion_learned"]["attention"]["dot_product"]
     assert verdict["kept"]
     assert verdict["gain"] > verdict["error"]
-    attention = Snapshot.open(folder).attention["dot_product"]
+    snapshot = Snapshot.open(folder)
+    attention, weights = snapshot.attention["dot_product"], snapshot.fusion[2] if snapshot.fusion else {}
 
     def crowd(hour: int) -> float:
         """How much the crowd counts against the order of titles."""
         factors = attention.factors(circumstances(2, hour, 0, 0, "tv"))
         by_signal = dict(zip(attention.signals, factors, strict=True))
-        return by_signal["context"] / by_signal["sequence"]
+        popular = sum(by_signal[name] * weights.get(name, 0.0) for name in ("context", "rising"))
+        return popular / by_signal["sequence"]
 
     assert crowd(20) > 1.2 * crowd(8)
 

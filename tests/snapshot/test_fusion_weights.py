@@ -23,7 +23,7 @@ START = 1_700_000_000.0
 
 def examples(m: int, leading: str, turn_at: float = 1.0) -> Examples:
     """Viewers choose what `leading` puts first, and after `turn_at` of the time the last of what it knows."""
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(2)
     standings = rng.random((m, 30, len(LEARNED))).astype(np.float32)
     lead = standings[:, :, LEARNED.index(leading)]
     late = np.arange(m) >= turn_at * m
@@ -57,11 +57,12 @@ def test_the_signal_that_foretells_choices_gets_the_weight() -> None:
     assert learned.report["gain"] > 0.05
 
 
-def test_a_costly_signal_is_asked_only_where_the_others_do_not_know_as_much() -> None:
-    needed, spared = learn_fusion(examples(900, COSTLY)), learn_fusion(examples(900, "graph"))
-    assert needed.asks(COSTLY)
-    assert not spared.asks(COSTLY)
-    assert needed.report[COSTLY]["gain"] > 0.05 > spared.report[COSTLY]["gain"]
+@pytest.mark.parametrize("costly", COSTLY)
+def test_a_costly_signal_is_asked_only_where_the_others_do_not_know_as_much(costly: str) -> None:
+    needed, spared = learn_fusion(examples(900, costly)), learn_fusion(examples(900, "graph"))
+    assert needed.asks(costly)
+    assert not spared.asks(costly)
+    assert needed.report[costly]["gain"] > 0.05 > spared.report[costly]["gain"]
 
 
 def test_what_people_went_on_to_since_gets_a_weight_only_where_it_has_foretold_something() -> None:
@@ -121,7 +122,7 @@ def test_a_build_writes_the_weights_that_it_learned_and_a_snapshot_reads_them(
     assert len(fusion) == len(FIXED)
     sequential = sum(fusion[2].get(name, 0.0) for name in ("following", "onward", "sequence"))
     assert sequential > sum(FIXED[2].get(name, 0.0) for name in ("following", "onward", "sequence"))
-    asked = any(COSTLY in weights for weights in fusion)
+    asked = any("kindred" in weights for weights in fusion)
     assert (Snapshot.open(folder).kindred is not None) == asked
     assert not list(tmp_path.glob(".*"))  # the rehearsal leaves nothing behind
 
@@ -131,12 +132,26 @@ def test_the_same_interactions_teach_the_same_weights(busy: Interactions, tmp_pa
     assert (first / MANIFEST).read_bytes() == (second / MANIFEST).read_bytes()
 
 
+def test_a_network_is_trained_for_the_rehearsal_and_served_only_where_it_is_asked(
+    busy: Interactions, tmp_path: Path
+) -> None:
+    trained = replace(PARAMETERS, next_title_positives=300, next_title_passes=3, next_title_dims=16)
+    told: list[float] = []
+    folder = build(TITLES, busy, START + 13 * 86_400.0, tmp_path, trained, lambda part, done: told.append(done))
+    assert told == sorted(told)
+    parameters = json.loads((folder / MANIFEST).read_text())["parameters"]
+    assert "next_title" in parameters["fusion_learned"]
+    asked = any("next_title" in weights for weights in parameters["fusion"])
+    assert (Snapshot.open(folder).next_title is not None) == asked
+
+
 def test_nobodys_history_is_kept_unless_that_was_asked_for(busy: Interactions, tmp_path: Path) -> None:
     folder = build(TITLES, busy, START + 13 * 86_400.0, tmp_path, replace(PARAMETERS, kindred_viewers=0))
     opened = Snapshot.open(folder)
     assert opened.kindred is None
+    assert opened.next_title is None  # and too few likes train no network
     assert opened.fusion is not None
-    assert not any(COSTLY in weights for weights in opened.fusion)
+    assert not any(name in weights for weights in opened.fusion for name in COSTLY)
 
 
 def test_a_small_audience_is_served_with_the_fixed_weights(busy: Interactions, tmp_path: Path) -> None:
