@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -135,7 +136,7 @@ def services_for(settings: Settings) -> Services:
         observations=ObservationRecorder(experiments),
         impressions=cast(Impressions, PerProcess(lambda: _impressions(pool))),
         personal_data=cast(PersonalData, PerProcess(lambda: _personal_data(pool, names))),
-        dead_letters=PubsubDeadLetters(stores, listed(settings.privacy.dead_letters)),
+        dead_letters=PubsubDeadLetters(stores, listed(settings.privacy.dead_letters), lambda: _looking_alone(pool)),
         retention=cast(Retention, PerProcess(lambda: _retention(pool))),
         limits=BatchedRateLimits(cast(RateLimits, Guarded(ValkeyRateLimits(valkey), breaker))),
         routing=RoutingMemory(
@@ -189,6 +190,12 @@ def _personal_data(pool: Any, names: Pseudonyms) -> PersonalData:
     from core.stores.postgres.personal_data import PostgresPersonalData
 
     return PostgresPersonalData(pool, names)
+
+
+def _looking_alone(pool: Any) -> AbstractContextManager[None]:
+    from core.stores.postgres.locks import looking_alone
+
+    return looking_alone(pool)
 
 
 def _retention(pool: Any) -> Retention:

@@ -10,10 +10,11 @@ from pydantic import TypeAdapter
 
 from core.api import adapter_schemas as schemas
 from core.api.answers import rfc3339
+from core.api.auth import is_service
 from core.api.events import open_delivery
 from core.api.http import ANY_PATH, Call, Refused, Route
 from core.api.routes import cold_store_probe, health, hot_store_probe, pushed_by_broker, snapshot_probe
-from core.flows.adapt import adapt
+from core.flows.adapt import DAMAGE, adapt
 from core.flows.adapters import (
     TooFewEvents,
     TooSoon,
@@ -57,7 +58,7 @@ def answer_adapt(call: Call) -> schemas.AdaptOut:
 def answer_update(call: Call) -> schemas.UpdateOut:
     """Hand in one interaction to learn from; the adapter follows when it is ingested."""
     user_id = call.user()
-    event = call.body.interaction.event(user_id, call.now, call.now)
+    event = call.heard(call.body.interaction.event(user_id, call.now, call.now))
     collect(call.services, user_id, [event])
     return {"status": "accepted", "event_id": event.event_id}
 
@@ -127,7 +128,7 @@ def answer_rollback(call: Call) -> schemas.RollbackOut:
 def answer_train(call: Call) -> schemas.TrainOut:
     """Train a user's adapter now. Too few events are a 400, a second training too soon a 429 except for services."""
     user_id, auth = call.user(), call.services.settings.auth
-    privileged = bool(auth.service_role) and auth.service_role in call.identity.roles
+    privileged = is_service(call.identity, auth)
     try:
         done = train(call.services, user_id, call.body.force, privileged, call.now)
     except TooFewEvents as error:
@@ -143,16 +144,22 @@ def answer_train(call: Call) -> schemas.TrainOut:
 
 
 def answer_request(call: Call) -> schemas.AdaptedOut:
-    """One message. What asks for nothing is kept with its reason and acknowledged: no repetition would mend it."""
-    request, reason, data, message_id = schemas.parse_request(call.body)
-    if request is None:
-        call.services.log.reject(reason, data, message_id)
-        return {"status": "rejected", "version": 0}
-    waited_s = max(call.now - open_delivery(call.body, call.now).published_at, 0.0)
-    measure("sona.queue.age", waited_s, queue="adaptation-requests")
-    done = adapt(call.services, request.user_id, request.seq, call.now)
-    call.services.states.refresh_stale(call.now)
-    return {"status": done.verdict, "version": done.version}
+    """One message. What no repetition would mend is kept with its reason and acknowledged: what asks for nothing, and
+    what asks for a user whose data is damaged. The user's next requests would wait behind it."""
+    delivery = open_delivery(call.body, call.now)
+    measure("sona.queue.age", max(call.now - delivery.published_at, 0.0), queue="adaptation-requests")
+    request, reason = schemas.request_in(delivery)
+    user_id = request.user_id if request else delivery.sender
+    if request is not None:
+        try:
+            done = adapt(call.services, user_id, request.seq, call.now)
+            call.services.states.refresh_stale(call.now)
+            return {"status": done.verdict, "version": done.version}
+        except DAMAGE as error:
+            reason = str(error)
+    kept = delivery.raw if delivery.data is None else delivery.data
+    call.services.log.reject(reason, kept, delivery.message_id, user_id)
+    return {"status": "rejected", "version": 0}
 
 
 PROBES = {"snapshot": snapshot_probe, "hot_store": hot_store_probe, "cold_store": cold_store_probe}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from core.api.events import NOT_BASE64, Delivery
 from core.api.schemas import ContextFields, Degraded, EventFields, ForUser, Id, Moment, Strict
 from core.errors import InvalidInput
 from core.interaction import Event, InteractionType
@@ -96,39 +95,18 @@ class AdaptationRequest(Strict):
     seq: int = Field(ge=0)
 
 
-class _Message(BaseModel):
-    """The part of a delivery that is read, in both of Pub/Sub's spellings."""
-
-    data: str = ""
-    messageId: str = ""
-    message_id: str = ""
-
-
 REQUEST: TypeAdapter[AdaptationRequest] = TypeAdapter(AdaptationRequest)
 
 
-def parse_request(body: bytes) -> tuple[AdaptationRequest | None, str, bytes, str]:
-    """The request in a push delivery (plain or a CloudEvent, as core.api.events reads them), why there is none, what
-    arrived, and the message's id. Raises InvalidInput when the body is none of Pub/Sub's forms."""
+def request_in(delivery: Delivery) -> tuple[AdaptationRequest | None, str]:
+    """The request in a delivery, or why there is none."""
+    if delivery.data is None:
+        return None, NOT_BASE64
     try:
-        envelope = from_json(body, allow_inf_nan=False)
-        if isinstance(envelope, dict) and "specversion" in envelope:
-            envelope = envelope.get("data")
-        message = _Message.model_validate(envelope.get("message") if isinstance(envelope, dict) else None)
-    except ValidationError as error:
-        raise InvalidInput("not a Pub/Sub delivery") from error
-    except ValueError as error:
-        raise InvalidInput("not JSON") from error
-    message_id = message.messageId or message.message_id
-    data = message.data.encode()
-    try:
-        data = base64.b64decode(message.data, validate=True)
-        return REQUEST.validate_json(data), "", data, message_id
+        return REQUEST.validate_json(delivery.data), ""
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        return None, f"{'.'.join(map(str, first['loc'])) or 'data'}: {first['msg']}", data, message_id
-    except ValueError:
-        return None, "data is not base64", data, message_id
+        return None, f"{'.'.join(map(str, first['loc'])) or 'data'}: {first['msg']}"
 
 
 class LoadOut(TypedDict):

@@ -6,11 +6,11 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from core.api import attention_schemas as schemas
+from core.api.auth import for_services
 from core.api.http import Call, Route
 from core.api.router_routes import encoder_probe
 from core.api.routes import health, hot_store_probe
 from core.attention import Mechanism, describe, names
-from core.errors import Forbidden
 from core.flows.attention import DATA, HEAD_GROUPS, Part, apply, learn, select
 from core.numeric.vectors import require_finite
 
@@ -85,9 +85,8 @@ def answer_apply_attention(call: Call) -> schemas.ApplyAttentionOut:
 
 def answer_attention_feedback(call: Call) -> schemas.AttentionFeedbackOut:
     """For services: what came of an answer, so that selection learns."""
-    role = call.services.settings.auth.service_role
-    if not role or role not in call.identity.roles:
-        raise Forbidden("only a service may reward mechanisms: its word changes everybody's selection")
+    refusal = "only a service may reward mechanisms: its word changes everybody's selection"
+    for_services(call.identity, call.services.settings.auth, refusal)
     body: schemas.AttentionFeedbackBody = call.body
     learn(call.services, body.query_type, body.shares(), body.reward, call.now)
     return {"status": "accepted"}

@@ -90,6 +90,12 @@ def is_service(identity: Identity, auth: AuthSettings) -> bool:
     return bool(auth.service_role) and auth.service_role in identity.roles
 
 
+def for_services(identity: Identity, auth: AuthSettings, refusal: str) -> None:
+    """Refuse single viewers what would change everybody's answers. Raises Forbidden, saying `refusal`."""
+    if not is_service(identity, auth):
+        raise Forbidden(refusal)
+
+
 def administrator(headers: Headers, settings: Settings) -> Identity:
     """The caller, who must hold the administrator's role. Raises Unauthenticated, Forbidden."""
     identity = authenticate(headers, settings)

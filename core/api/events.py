@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from core.errors import InvalidInput
 from core.flows.ingest import Message, Rejected
 from core.interaction import ONBOARDING, Event
 
+NOT_BASE64 = "data is not base64"
 KEPT_PAYLOAD_BYTES = 65_536  # of a rejected payload: enough to see what it was
 
 
@@ -41,27 +42,22 @@ _USER = TypeAdapter(Id)
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message as it came. data: None when it cannot be read, and `raw` is what came instead."""
+    """One message as it came. data: None when it cannot be read, and `raw` is what came instead. sender: the user
+    whose messages it keeps its place among; "" if nobody can be."""
 
     message_id: str
     published_at: float
     data: bytes | None
     raw: bytes = b""
-
-
-def parse_message(body: bytes, now: float) -> Message:
-    """The message in a delivery. Raises InvalidInput when the body is none of Pub/Sub's forms.
-
-    A message that holds no usable events still is a message: all of it is in `rejected`.
-    """
-    return message_in(open_delivery(body, now), now)
+    sender: str = ""
 
 
 def message_in(delivery: Delivery, now: float) -> Message:
-    """The events in a delivery."""
+    """The events in a delivery. Without usable ones it still is a message: all of it is in `rejected`."""
     if delivery.data is None:
-        return Message(delivery.message_id, "", (), (_rejected("data is not base64", delivery.raw),))
-    return parse_data(delivery.data, delivery.message_id, now, delivery.published_at)
+        return Message(delivery.message_id, delivery.sender, (), (_rejected(NOT_BASE64, delivery.raw),))
+    message = parse_data(delivery.data, delivery.message_id, now, delivery.published_at)
+    return message if message.user_id else replace(message, user_id=delivery.sender)
 
 
 def open_delivery(body: bytes, now: float) -> Delivery:
@@ -76,12 +72,12 @@ def open_delivery(body: bytes, now: float) -> Delivery:
     if not isinstance(message, dict):
         raise InvalidInput("not a Pub/Sub delivery")
     message_id = str(message.get("messageId") or message.get("message_id") or "")
-    published_at = _published_at(message, now)
+    published_at, sender = _published_at(message, now), _sender(message)
     try:
         data = base64.b64decode(message.get("data") or "", validate=True)
     except (binascii.Error, TypeError, ValueError):
-        return Delivery(message_id, published_at, None, to_json(message))
-    return Delivery(message_id, published_at, data)
+        return Delivery(message_id, published_at, None, to_json(message), sender)
+    return Delivery(message_id, published_at, data, sender=sender)
 
 
 def parse_data(data: bytes, message_id: str, now: float, published_at: float) -> Message:
@@ -122,6 +118,14 @@ def _published_at(message: dict[str, Any], now: float) -> float:
         return datetime.fromisoformat(str(message.get("publishTime") or message.get("publish_time"))).timestamp()
     except ValueError:
         return now
+
+
+def _sender(message: dict[str, Any]) -> str:
+    """Messages are ordered by user."""
+    try:
+        return _USER.validate_python(message.get("orderingKey") or message.get("ordering_key"))
+    except ValidationError:
+        return ""
 
 
 def _reason(error: ValidationError) -> str:

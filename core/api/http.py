@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +17,7 @@ from core.api.auth import Headers, Identity, acting_for, authenticate, is_servic
 from core.config import Settings
 from core.errors import Conflict, Forbidden, InvalidInput, NotFound, SonaError, StoreUnavailable, Unauthenticated
 from core.flows.services import Services
+from core.interaction import Event, Interaction
 from core.telemetry import caller_trace, correlated, count, exporting, logger, measure, span
 
 log = logger("http")
@@ -40,6 +41,13 @@ class Call:
     def user(self) -> str:
         """The user the call is about. Raises Forbidden when the body names somebody else."""
         return acting_for(self.identity, self.body.user_id, self.services.settings.auth)
+
+    def heard(self, event: Event) -> Event:
+        """The event as this caller may tell it: what proposed a title, and in which time, is known to services alone,
+        and by it is counted what becomes of answers, for everybody's."""
+        if isinstance(event, Interaction) and not is_service(self.identity, self.services.settings.auth):
+            return replace(event, strategy=None, latency_ms=None)
+        return event
 
 
 ANYBODY = Identity("")
@@ -127,7 +135,7 @@ def _answer(request: Request, routes: Routes, services: Callable[[], Services]) 
         if route.schema is not None:
             _check_body(request, built.settings.max_body_bytes)
         identity = route.caller(request.headers, built.settings)
-        _limit(built, identity, route, request.path)
+        _limit(built, identity, route, _known(request, routes))
         body = _read(request, route, built.settings.max_body_bytes)
         payload = _told(request, route, Call(built, identity, body, time.time()))
         response = Response(to_json(payload), route.status, content_type=JSON_TYPE)

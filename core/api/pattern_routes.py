@@ -6,18 +6,19 @@ from pydantic import TypeAdapter
 
 from core.api import pattern_schemas as schemas
 from core.api.answers import rfc3339
-from core.api.auth import is_service
+from core.api.auth import for_services
 from core.api.http import Call, Route
 from core.api.routes import cold_store_probe, health, snapshot_probe
-from core.errors import Forbidden
 from core.flows.maintain_patterns import maintain_patterns
 from core.flows.patterns import apply_patterns, find_patterns, store_pattern
 from core.patterns.known import KnownPattern, strongest
 
+REFUSAL = "only a service may change the bank: it bends everybody's answers"
+
 
 def answer_store(call: Call) -> schemas.StoreOut:
     """For services: keep a pattern that was found elsewhere."""
-    for_services(call)
+    for_services(call.identity, call.services.settings.auth, REFUSAL)
     body: schemas.StoreBody = call.body
     pattern, stored = store_pattern(
         call.services, body.asked(), body.weights(), body.success_rate, body.sample_size, call.now
@@ -59,7 +60,7 @@ def answer_apply(call: Call) -> schemas.ApplyOut:
 
 def answer_maintenance(call: Call) -> schemas.MaintenanceOut:
     """For services: prune, merge and decay patterns, now instead of at night."""
-    for_services(call)
+    for_services(call.identity, call.services.settings.auth, REFUSAL)
     done = maintain_patterns(call.services, call.body.maintenance_type, call.now, call.body.dry_run)
     return {
         "maintenance_type": done["kind"],
@@ -69,12 +70,6 @@ def answer_maintenance(call: Call) -> schemas.MaintenanceOut:
         "steps": done["steps"],
         "duration_ms": 1000.0 * done["seconds"],
     }
-
-
-def for_services(call: Call) -> None:
-    """Refuse single viewers: what the bank holds bends everybody's answers."""
-    if not is_service(call.identity, call.services.settings.auth):
-        raise Forbidden("only a service may change the bank")
 
 
 def _pattern(pattern: KnownPattern) -> schemas.PatternOut:

@@ -6,10 +6,10 @@ from pydantic import TypeAdapter
 
 from core.api import router_schemas as schemas
 from core.api.answers import rfc3339
+from core.api.auth import for_services
 from core.api.http import Call, Route
 from core.api.routes import health, hot_store_probe, snapshot_probe
 from core.api.routing_answers import entities_out, named_routes
-from core.errors import Forbidden
 from core.flows.route import learn_model, route, select_model, statistics
 from core.flows.services import Services
 from core.numeric.vectors import require_finite
@@ -55,9 +55,8 @@ def answer_select(call: Call) -> schemas.SelectOut:
 
 def answer_feedback(call: Call) -> schemas.FeedbackOut:
     """For services: how a model's answer turned out, so that the choice of models learns."""
-    role = call.services.settings.auth.service_role
-    if not role or role not in call.identity.roles:
-        raise Forbidden("only a service may judge models: its word changes everybody's choices")
+    refusal = "only a service may judge models: its word changes everybody's choices"
+    for_services(call.identity, call.services.settings.auth, refusal)
     body: schemas.FeedbackBody = call.body
     learn_model(
         call.services,

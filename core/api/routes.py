@@ -39,6 +39,7 @@ from core.ranking.query import Context, Filters, Query
 from core.telemetry import count, measure
 
 TTL_S = 300  # how long a client may show an answer again; the viewer's own next event outdates it sooner
+PROBE_AGAIN_S = 1.0
 PROBE_USER = "-"  # nobody's id: asking for it asks whether the store answers
 
 
@@ -153,7 +154,7 @@ def answer_collect(call: Call) -> answers.AcceptedOut:
     body: InteractionBody | InteractionsBody = call.body
     user_id = call.user()
     given = body.interactions if isinstance(body, InteractionsBody) else [body]
-    events = [fields.event(user_id, call.now, call.now) for fields in given]
+    events = [call.heard(fields.event(user_id, call.now, call.now)) for fields in given]
     collect(call.services, user_id, events)
     return {"status": "accepted", "accepted": len(events), "event_ids": [event.event_id for event in events]}
 
@@ -220,7 +221,7 @@ Probe = Callable[[Services, float], object]
 
 def hot_store_probe(services: Services, now: float) -> object:
     """Whether Valkey answers. Raises StoreUnavailable."""
-    return services.popularity.read(now)
+    return services.popularity.filled()
 
 
 def cold_store_probe(services: Services, now: float) -> object:
@@ -239,11 +240,19 @@ def _version() -> str:
 
 
 def health(service: str, probes: Mapping[str, Probe]) -> Route:
-    """GET /health of a function: always 200, because a restart repairs no store; what does not answer is named."""
+    """GET /health of a function: always 200, because a restart repairs no store; what does not answer is named.
+
+    Anybody may ask, so the stores are asked once in PROBE_AGAIN_S.
+    """
+    told: tuple[Services | None, float, dict[str, str]] = (None, 0.0, {})
 
     def answer(call: Call) -> Mapping[str, Any]:
         """Whether the function and what it needs work; always 200, and `degraded` when something does not."""
-        states = {name: _state(probe, call) for name, probe in probes.items()}
+        nonlocal told
+        asked, at, states = told
+        if asked is not call.services or not 0.0 <= call.now - at < PROBE_AGAIN_S:
+            states = {name: _state(probe, call) for name, probe in probes.items()}
+            told = (call.services, call.now, states)
         status = "degraded" if "unavailable" in states.values() else "ok"
         return {"status": status, "service": service, "version": _version(), **states}
 

@@ -92,8 +92,12 @@ class EventFields(Strict):
     position: int | None = Field(
         None, ge=0, le=10_000, description="of an impression: its place in that answer, from 0"
     )
-    strategy: Word | None = Field(None, description="of an impression: what proposed the title")
-    latency_ms: float | None = Field(None, ge=0, le=1e6, description="of an impression: how long that strategy took")
+    strategy: Word | None = Field(
+        None, description="of an impression: what proposed the title; only services may say it"
+    )
+    latency_ms: float | None = Field(
+        None, ge=0, le=1e6, description="of an impression: how long that strategy took; only services may say it"
+    )
 
     def event(self, user_id: str, now: float, arrived_at: float, fallback_id: str | None = None) -> Event:
         """The event in the flows' words. Raises InvalidInput when its parts do not fit together."""

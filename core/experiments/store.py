@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,8 +43,16 @@ class Experiments(Protocol):
     def all(self, status: Status | None = None) -> list[Experiment]:
         """The one created last first."""
 
-    def move(self, before: Experiment, after: Experiment) -> None:
-        """Store another status. Raises Conflict when it was not `before` any more."""
+    def move(
+        self,
+        before: Experiment,
+        after: Experiment,
+        check: Callable[[tuple[Experiment, ...]], None] | None = None,
+    ) -> None:
+        """Store another status, unless `check` refuses what is running: nobody starts anything meanwhile.
+
+        Raises Conflict when it was not `before` any more, and what `check` raises.
+        """
 
     def reweigh(self, name: str, weights: Mapping[str, float]) -> None:
         """New weights by variant, for the users that come."""

@@ -8,17 +8,19 @@ through compare-and-set, so that adapting twice, late or at once changes nothing
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from core.adaptation.slow_tier import SlowTier, pack
-from core.errors import Conflict, StoreUnavailable
+from core.errors import Conflict, CorruptData, InvalidInput, StoreUnavailable
 from core.flows.adaptation_lesson import Prepared, Trained, prepare, train_together
 from core.flows.extract_patterns import extract_patterns
 from core.flows.services import Services
 from core.stores.protocols import Adaptation, StoredAdapter
 from core.telemetry import count, logger
 
+DAMAGE = (CorruptData, InvalidInput)  # of one user's data: repeating mends nothing
 ATTEMPTS = 3  # of somebody whose save came second; each time somebody else's succeeded
 
 log = logger("adapt")
@@ -49,7 +51,8 @@ def request_adaptation(services: Services, user_id: str, seq: int) -> bool:
 def adapt(services: Services, user_id: str, seq: int, now: float, force: bool = False) -> Adapted:
     """Adapt one user to all events there are, if those up to `seq` are not folded in yet, or anyway with `force`.
 
-    Raises StoreUnavailable, and Conflict when others kept saving first: then deliver the message again.
+    Raises StoreUnavailable, and Conflict when others kept saving first: then deliver the message again. Raises
+    CorruptData or InvalidInput for data of the user that no repetition would mend.
     """
     snapshot, _ = services.snapshot(now)
     generation = snapshot.space.generation if snapshot.space else ""
@@ -63,7 +66,7 @@ def adapt(services: Services, user_id: str, seq: int, now: float, force: bool = 
         [trained] = train_together(snapshot.space, [prepared], services.settings.adaptation)
         try:
             done = conclude(services, prepared, trained, now)
-            extract_patterns(services, snapshot, user_id, prepared.upto_seq)
+            extract_patterns(services, snapshot, user_id)
             return done
         except Conflict:
             log.info("another adaptation was first", seq=seq)
@@ -101,7 +104,7 @@ def _saved(services: Services, prepared: Prepared, trained: Trained | None, now:
 
 def to_store(tier: SlowTier, version: int, folded_upto_seq: int, now: float) -> StoredAdapter:
     """A tier as the next version. Raises InvalidInput or CorruptData instead of storing NaN."""
-    adapter = replace(tier.adapter, version=version, interactions=folded_upto_seq)
+    adapter = replace(tier.adapter, version=version)
     blob = pack(replace(tier, adapter=adapter))
     return StoredAdapter(blob, version, folded_upto_seq, adapter.generation, now)
 
@@ -125,17 +128,30 @@ def log_entry(prepared: Prepared, trained: Trained | None, now: float) -> Adapta
 def adapt_together(services: Services, user_ids: Sequence[str], now: float) -> dict[str, int]:
     """Adapt several users in shared matrix products, as the job does; how many got which verdict.
 
-    Whoever was adapted by somebody else meanwhile counts as `conflict` and keeps the mark if there is more to learn.
+    Whoever was adapted by somebody else meanwhile counts as `conflict` and keeps the mark if there is more to learn;
+    whose stored data cannot be read or learned from counts as `damaged`, and keeps nobody else from learning.
     """
     snapshot, _ = services.snapshot(now)
-    several = [prepare(services, snapshot, user_id, services.adapters.load(user_id)) for user_id in user_ids]
+    several: list[Prepared] = []
+    verdicts: Counter[str] = Counter()
+    for user_id in user_ids:
+        try:
+            several.append(prepare(services, snapshot, user_id, services.adapters.load(user_id)))
+        except DAMAGE as error:
+            verdicts[_damaged(error)] += 1
     trained = train_together(snapshot.space, several, services.settings.adaptation)
-    verdicts: dict[str, int] = {}
     for prepared, outcome in zip(several, trained, strict=True):
         try:
             verdict = conclude(services, prepared, outcome, now).verdict
-            extract_patterns(services, snapshot, prepared.user_id, prepared.upto_seq)
+            extract_patterns(services, snapshot, prepared.user_id)
         except Conflict:
             verdict = "conflict"
-        verdicts[verdict] = verdicts.get(verdict, 0) + 1
-    return verdicts
+        except DAMAGE as error:
+            verdict = _damaged(error)
+        verdicts[verdict] += 1
+    return dict(verdicts)
+
+
+def _damaged(error: Exception) -> str:
+    log.error("a user could not be adapted", reason=str(error))
+    return "damaged"

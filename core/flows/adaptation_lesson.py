@@ -47,6 +47,7 @@ class Prepared:
     lesson: Lesson | None
     learned_at: float
     metrics: dict[str, float]
+    interactions: int = 0  # of the user so far, impressions aside: what the learning rate falls with
 
     @property
     def liked(self) -> int:
@@ -108,7 +109,9 @@ def learn_from(
         held_back=settings.held_back, replay=settings.replay, negatives=settings.negatives,
     )  # fmt: skip
     learned_at = float(evidence.times[liked].max(initial=-np.inf))
-    return replace(prepared, tier=tier, lesson=learned, learned_at=learned_at, metrics=metrics)
+    return replace(
+        prepared, tier=tier, lesson=learned, learned_at=learned_at, metrics=metrics, interactions=state.interactions
+    )
 
 
 def true_state(services: Services, user_id: str, snapshot: Snapshot | None = None) -> UserState:
@@ -180,7 +183,7 @@ def train_together(
     quadratics = [tier.ewc.quadratic() for _, tier, _ in taught]
     stiffness, moment = (np.stack(part).reshape(starts.shape) for part in zip(*quadratics, strict=True))
     examples, held_back = (stack([getattr(each, name) for *_, each in taught]) for name in ("examples", "held_back"))
-    seen = np.array([one.upto_seq for one, *_ in taught])
+    seen = np.array([one.interactions for one, *_ in taught])
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is rolled back and logged as such
         trained = train_users(
             ground(space).A, ALPHA, starts, examples, held_back, stiffness, moment, seen,
@@ -199,7 +202,8 @@ def finished(
     """The trained tier, which remembers what an accepted update was needed for, and the measurements."""
     if report.accepted and is_finite(fisher):
         tier.ewc.observe_squared(fisher.ravel(), samples=len(learned.examples))
-        tier = replace(tier, adapter=replace(tier.adapter, slow=B), learned_at=prepared.learned_at)
+        adapter = replace(tier.adapter, slow=B, interactions=prepared.interactions)
+        tier = replace(tier, adapter=adapter, learned_at=prepared.learned_at)
     elif report.accepted:
         report = replace(report, verdict="rolled_back")
     measured = {name: float(value) for name, value in asdict(report).items() if isinstance(value, float)}

@@ -46,7 +46,8 @@ class TooSoon(SonaError):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """weights: core.adaptation.codec bytes in the hot form; None for a user without an adapter."""
+    """weights: core.adaptation.codec bytes in the hot form; None for a user without an adapter. interactions: that
+    they have learned from, impressions aside."""
 
     weights: bytes | None
     interactions: int
@@ -96,13 +97,13 @@ def no_generation() -> StoreUnavailable:
 def load_adapter(services: Services, user_id: str, create: bool, now: float) -> Loaded:
     """A user's adapter in the hot form. With `create`, one that changes nothing is stored for whoever has none.
 
-    Raises StoreUnavailable when one must be created and no generation has been trained.
+    Raises StoreUnavailable when one must be created and no generation has been trained, CorruptData for a damaged one.
     """
     _, stored, degraded = services.states.load_with_adapter(user_id)
     if stored is None and degraded:
         raise StoreUnavailable(degraded[-1])
     if stored is not None:
-        return Loaded(stored.blob, stored.folded_upto_seq, stored.updated_at, False)
+        return Loaded(stored.blob, codec.decode(stored.blob).interactions, stored.updated_at, False)
     if not create:
         return Loaded(None, 0, None, False)
     return _create(services, user_id, now)

@@ -106,8 +106,12 @@ def _encoded(composed: Ranked, now: float) -> bytes:
 
 
 def _decoded(blob: bytes, oldest: float) -> Ranked | None:
-    made_at, weights, pattern_match, items = json.loads(blob)
-    if made_at < oldest:
+    """None also for what another release has kept in another form: two serve side by side while one is rolled out."""
+    try:
+        made_at, weights, pattern_match, items = json.loads(blob)
+        if made_at < oldest:
+            return None
+        recommended = tuple(Recommended(*item)._replace(based_on=tuple(item[6])) for item in items)
+    except (TypeError, ValueError, IndexError):
         return None
-    recommended = (Recommended(*item)._replace(based_on=tuple(item[6])) for item in items)
-    return Ranked(tuple(recommended), (), {}, pattern_match, weights)
+    return Ranked(recommended, (), {}, pattern_match, weights)

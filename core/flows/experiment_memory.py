@@ -25,6 +25,7 @@ def about_ranking(experiment: Experiment) -> bool:
 
 
 def about_search(experiment: Experiment) -> bool:
+    """Whether personalized search takes part."""
     return SEARCH_WEIGHT in experiment.touched
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -60,9 +62,8 @@ def move_experiment(services: Services, name: str, status: Status, now: float) -
     """Start, pause or complete. Raises NotFound, and Conflict for a step that is not allowed now."""
     before = services.experiments.get(name)
     after = before.moved_to(status, now)
-    if status is Status.RUNNING:
-        check_independent(after, tuple(services.experiments.all(Status.RUNNING)))
-    services.experiments.move(before, after)
+    starting = status is Status.RUNNING
+    services.experiments.move(before, after, partial(check_independent, after) if starting else None)
     services.experiment_memory.forget()
     return after
 
@@ -89,10 +90,12 @@ def convert(services: Services, user_id: str, conversion: Conversion) -> str | N
 
 
 def report(services: Services, name: str, metric: str, rng: np.random.Generator) -> Report:
-    """How the variants of an experiment do. `metric` "": the experiment's own. Raises NotFound."""
+    """How the variants of an experiment do, or did until it was completed. `metric` "": the experiment's own. Raises
+    NotFound."""
     experiment = services.experiments.get(name)
     chosen = metric or experiment.metric
-    return judge(experiment, chosen, services.experiments.outcomes(experiment, chosen), rng)
+    until = math.inf if experiment.stopped_at is None else experiment.stopped_at
+    return judge(experiment, chosen, services.experiments.outcomes(experiment, chosen, until), rng)
 
 
 def judge(experiment: Experiment, metric: str, outcomes: Sequence[Outcome], rng: np.random.Generator) -> Report:

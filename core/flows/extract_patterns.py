@@ -9,22 +9,21 @@ from core.patterns.session import trajectories
 from core.snapshot.snapshot import Snapshot
 from core.telemetry import logger
 
-EVENTS = 500  # of a user that are read: some sessions, and the likes before them
+EVENTS = 500  # of a user that are read, impressions aside: some sessions, and the likes before them
 
 log = logger("extract_patterns")
 
 
-def extract_patterns(services: Services, snapshot: Snapshot, user_id: str, upto_seq: int) -> int:
+def extract_patterns(services: Services, snapshot: Snapshot, user_id: str) -> int:
     """Store the user's latest successful sessions as patterns; returns how many were new or had grown.
 
     The same events again change nothing. Best effort: a store that does not answer is logged, the sessions are found
     again with the next adaptation.
     """
-    after = max(upto_seq - EVENTS, 0)
     try:
-        events = ((item.seq, item.event) for item in services.log.events(user_id, after))
-        found = list(trajectories(events))
-        whole = found[after > 0 :]  # the first one may have begun before what was read
+        events = services.log.latest(user_id, EVENTS)
+        found = list(trajectories((item.seq, item.event) for item in events))
+        whole = found[len(events) == EVENTS :]  # the first one may have begun before what was read
         made = [(one, pattern_of(one, snapshot)) for one in whole if one.succeeded]
         return services.patterns.add([(one, pattern) for one, pattern in made if pattern is not None])
     except StoreUnavailable as error:

@@ -42,7 +42,8 @@ def import_data(
     now: float,
     progress: Progress = lambda titles, events: None,
 ) -> Imported:
-    """Store titles and events. Importing again, or after an interruption, adds nothing twice: event ids decide.
+    """Store titles and events. Importing again, or after an interruption, adds nothing twice: event ids decide. Of
+    events that retention has dropped no id is left: a file as old as that is learned from once more.
 
     Events are gathered by user a buffer at a time, so that memory is bounded and a user's events mostly share one
     transaction. Raises StoreUnavailable; what was stored by then stays.

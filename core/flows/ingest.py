@@ -18,7 +18,7 @@ from core.flows.replay import fold_each, rebuild, snapshot_in_hand, thresholds_o
 from core.flows.services import Services
 from core.interaction import Event, Interaction, InteractionType, signal_strength, to_record
 from core.profile.codec import decode, encode
-from core.profile.state import UserState
+from core.profile.state import Fact, UserState
 from core.snapshot.snapshot import Snapshot
 from core.stores.protocols import Appended, Due, EventLog, Fold, SequencedEvent, StoredState, Succession
 from core.telemetry import count, exporting, logger
@@ -59,12 +59,14 @@ class Ingested:
 @dataclass(frozen=True, slots=True)
 class Learning:
     """What the fold needs beside the events: the snapshot in whose space fast tiers learn (None: they stay as they
-    are), and when an adaptation is to be asked for. `liked` collects what the fold sees people go on to, by the place
-    in the log at which each fold ends: one that is rolled back leaves a place that is never reached, or told anew."""
+    are), and when an adaptation is to be asked for. `liked` collects what the fold sees people go on to, `firsts` their
+    first likes of titles, by the place in the log at which each fold ends: one that is rolled back leaves a place that
+    is never reached, or told anew."""
 
     snapshot: Snapshot | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     liked: dict[int, list[Succession]] = field(default_factory=dict)
+    firsts: dict[int, list[SequencedEvent]] = field(default_factory=dict)
 
 
 def ingest(services: Services, message: Message, now: float) -> Ingested:
@@ -79,13 +81,14 @@ def ingest(services: Services, message: Message, now: float) -> Ingested:
             new += appended.new
             state, adaptation_due = appended.state, appended.adaptation_due
     for item in rejected:
-        services.log.reject(item.reason, item.payload, message.message_id)
+        services.log.reject(item.reason, item.payload, message.message_id, message.user_id)
     if state is not None:  # also for a duplicate: its first delivery may have died before it told the hot store
         services.states.save_hot(message.user_id, state)
         if adaptation_due:
             request_adaptation(services, message.user_id, state.seq)
-    count_popularity(services, new, now, learning.snapshot)
-    count_outcomes(services.outcome_counters, learning.snapshot, new, now)
+    firsts = [like for item in new for like in learning.firsts.get(item.seq, ())]
+    count_popularity(services, firsts, now, learning.snapshot)
+    count_outcomes(services.outcomes, learning.snapshot, new, firsts, now)
     tell_transitions(services.transitions, [like for item in new for like in learning.liked.get(item.seq, ())])
     count_feedback(new)
     services.states.refresh_stale(now)
@@ -133,30 +136,48 @@ def fold_blob(user_id: str, learning: Learning, rebuilt: UserState | None = None
         folded = fold_each(state, new, learning.snapshot, learning.thresholds)
         asked = folded.pending.asked_seq > state.seq
         learning.liked[folded.seq] = successions(learning.snapshot, state, folded, new)
+        learning.firsts[folded.seq] = first_likes(state, new)
         return encode(folded)
 
     return apply, lambda blob: asked
 
 
+def first_likes(before: UserState, new: Sequence[SequencedEvent]) -> list[SequencedEvent]:
+    """Of the positive ones among `new` the first about each title that the user had done nothing with but skip: who
+    comes back to a title, or is told of every minute of it, is no crowd."""
+    first: dict[str, SequencedEvent] = {}
+    for item in new:
+        if isinstance(event := item.event, Interaction) and signal_strength(event) > 0:
+            first.setdefault(event.content_id, item)
+    if not first:
+        return []
+    history = before.history
+    met = ((history["flags"] & ~np.uint32(Fact.SKIPPED)) != 0) | (history["progress"] > 0) | ~np.isnan(history["stars"])
+    keys = np.concatenate([before.seen, history["key"][met]])
+    known = np.isin(np.fromiter(map(content_key, first), np.uint64, len(first)), keys)
+    return [item for item, is_known in zip(first.values(), known, strict=True) if not is_known]
+
+
 def count_popularity(
-    services: Services, new: Sequence[SequencedEvent], now: float, snapshot: Snapshot | None = None
+    services: Services, firsts: Sequence[SequencedEvent], now: float, snapshot: Snapshot | None = None
 ) -> None:
-    """Add new positive events to the shared counters: best effort, lost counters are counted anew from the log.
+    """Add viewers' first likes to the shared counters: best effort, lost counters are counted anew from the log.
 
     Only titles that exist are counted once there is a catalogue to ask: callers may name as many others as they like.
     """
     half_life_s = services.settings.ranking.popularity_half_life_days * DAY_S
     weights: dict[str, float] = {}
-    for item in new:
-        event = item.event
-        if isinstance(event, Interaction) and signal_strength(event) > 0:
+    for item in firsts:
+        if isinstance(event := item.event, Interaction):
             age_s = max(now - event.occurred_at, 0.0)
             weights[event.content_id] = weights.get(event.content_id, 0.0) + 2.0 ** (-age_s / half_life_s)
     if not weights:
         return
     try:
         known = weights.keys() if snapshot is None else _existing(services, list(weights), snapshot)
-        services.popularity.add({title: weight for title, weight in weights.items() if title in known}, now)
+        counted = {title: weight for title, weight in weights.items() if title in known}
+        if not services.popularity.add(counted, now):
+            services.trending.refill(now, patient=True)
     except StoreUnavailable as error:
         log.warning("popularity not counted", titles=len(weights), reason=str(error))
 

@@ -15,7 +15,8 @@ import numpy as np
 from core.candidates.arms import LIKED, SHOWN, Outcomes, lay_out
 from core.candidates.exploration import counters_of
 from core.errors import StoreUnavailable
-from core.interaction import Interaction, InteractionType, signal_strength
+from core.flows.trending import refilled
+from core.interaction import Interaction, InteractionType
 from core.snapshot.snapshot import Snapshot
 from core.stores.protocols import EventLog, PopularityCounters, SequencedEvent
 from core.telemetry import logger
@@ -57,35 +58,49 @@ class OutcomeMemory:
 
     def _refresh(self, snapshot: Snapshot, now: float) -> None:
         try:
-            counts = self.counters.read(now)
-            if not counts:
-                since = now - REFILL_HALF_LIVES * HALF_LIFE_S
-                shown, liked = self.events.outcomes(since, HALF_LIFE_S, now)
-                counts = counters_of(snapshot, {SHOWN: shown, LIKED: liked})
-                self.counters.replace(counts, now)
-            self._counts = counts
+            self._counts = self.counters.read(now) or self.refill(snapshot, now)
         except StoreUnavailable as error:
             log.warning("outcomes not read", reason=str(error))
         self._read_at, self._laid_out = now, None
 
+    def refill(self, snapshot: Snapshot, now: float, patient: bool = False) -> dict[str, float]:
+        """Lost counters counted anew, as core.flows.trending.refilled does."""
+
+        def count() -> dict[str, float]:
+            shown, liked = self.events.outcomes(now - REFILL_HALF_LIVES * HALF_LIFE_S, HALF_LIFE_S, now)
+            return counters_of(snapshot, {SHOWN: shown, LIKED: liked})
+
+        return refilled(self.counters, count, now, patient)
+
+
+def _tells(outcome: str, event: Interaction) -> bool:
+    if outcome == LIKED:
+        return event.request_id is not None
+    return event.type is InteractionType.IMPRESSION and event.strategy is not None
+
 
 def count_outcomes(
-    counters: PopularityCounters, snapshot: Snapshot | None, new: Sequence[SequencedEvent], now: float
+    memory: OutcomeMemory,
+    snapshot: Snapshot | None,
+    new: Sequence[SequencedEvent],
+    firsts: Sequence[SequencedEvent],
+    now: float,
 ) -> None:
-    """Add what new events say about answers: what was shown, and what was liked of it. Best effort: the log has it."""
+    """Add what new events say about answers: what was shown, and what was liked of it, by each viewer once (`firsts`).
+
+    Only our own impressions count, which name a strategy as no viewer may. Best effort: the log has it.
+    """
     if snapshot is None:
         return
     weights: dict[str, dict[str, float]] = {SHOWN: {}, LIKED: {}}
-    for item in new:
-        event = item.event
-        if not isinstance(event, Interaction):
-            continue
-        shown = event.type is InteractionType.IMPRESSION
-        if shown or (event.request_id and signal_strength(event) > 0):
-            kind = weights[SHOWN if shown else LIKED]
+    told = [(SHOWN, item.event) for item in new] + [(LIKED, item.event) for item in firsts]
+    for outcome, event in told:
+        if isinstance(event, Interaction) and _tells(outcome, event):
+            kind = weights[outcome]
             age_s = max(now - event.occurred_at, 0.0)
             kind[event.content_id] = kind.get(event.content_id, 0.0) + 2.0 ** (-age_s / HALF_LIFE_S)
     try:
-        counters.add(counters_of(snapshot, weights), now)
+        if not memory.counters.add(counters_of(snapshot, weights), now):
+            memory.refill(snapshot, now, patient=True)
     except StoreUnavailable as error:
         log.warning("outcomes not counted", reason=str(error))

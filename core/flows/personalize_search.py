@@ -38,6 +38,9 @@ class Personalized:
 
 @dataclass(frozen=True, slots=True)
 class PersonalizedSearch:
+    """Results in the user's order; weight: what their scores were blended with, variants: of experiments about
+    search."""
+
     results: tuple[Personalized, ...]  # best first; ties in the engine's order
     weight: float
     variants: Mapping[str, str] = field(default_factory=dict)
@@ -97,10 +100,10 @@ def blend(results: Sequence[Result], personal: Mapping[str, float], weight: floa
 def _scores(
     services: Services, query: Query, results: Sequence[Result], now: float
 ) -> tuple[dict[str, float], tuple[str, ...]]:
-    snapshot, _ = services.snapshot(now)
+    snapshot, degraded = services.snapshot(now)
     known = tuple(dict.fromkeys(one.content_id for one in results if snapshot.row(one.content_id) is not None))
     if not known:
         return {}, ()
     scores: tuple[Score, ...]
-    scores, degraded = score(services, query, known, now)
-    return {one.content_id: one.score for one in scores}, degraded
+    scores, score_degraded = score(services, query, known, now, snapshot)
+    return {one.content_id: one.score for one in scores}, (*degraded, *score_degraded)

@@ -9,32 +9,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from core.errors import CorruptData, InvalidInput
 from core.flows.replay import rebuild, snapshot_in_hand, thresholds_of
 from core.flows.services import Services
 from core.profile.codec import encode
 from core.stores.protocols import StoredState
+from core.telemetry import logger
 
 DAY_S = 86_400.0
 USERS = 500  # looked up at once
 ROWS = 5_000  # per transaction: bounds how long locks are held and how far a replica falls behind
 
+log = logger("retention")
+
 
 def retain(services: Services, now: float, progress: Callable[[str], None] = lambda stage: None) -> dict[str, int]:
-    """Let go of everything that is older than its window. Returns how many users, events and rejected events.
+    """Let go of everything that is older than its window. Returns how many users, events and rejected events, and how
+    many users were left out because what is stored of them is damaged.
 
     Raises StoreUnavailable; the next run goes on where this one ended.
     """
     privacy = services.settings.privacy
-    done = {"users": 0, "events": 0, "rejected": 0}
+    done = {"users": 0, "events": 0, "rejected": 0, "damaged": 0}
     if privacy.events_kept_days > 0:
-        before = now - privacy.events_kept_days * DAY_S
-        while expired := services.retention.expired(before, USERS):
-            dropped = sum(let_go(services, user_id, upto_seq, now) for user_id, upto_seq in expired)
-            done["users"] += len(expired)
-            done["events"] += dropped
+        before, after = now - privacy.events_kept_days * DAY_S, ""
+        while expired := services.retention.expired(before, USERS, after):
+            for user_id, upto_seq in expired:
+                try:
+                    done["events"] += let_go(services, user_id, upto_seq, now)
+                    done["users"] += 1
+                except (CorruptData, InvalidInput) as error:  # those after this one must not wait for a repair
+                    log.error("old events of a user not dropped", reason=str(error))
+                    done["damaged"] += 1
+            after = expired[-1][0]
             progress(f"events of {done['users']} users dropped")
-            if not dropped:  # somebody else drops them
-                break
     if privacy.rejected_kept_days > 0:
         before = now - privacy.rejected_kept_days * DAY_S
         while dropped := services.retention.drop_rejected(before, ROWS):

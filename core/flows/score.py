@@ -21,6 +21,7 @@ from core.ranking.attention_fusion import attended
 from core.ranking.fusion import standing
 from core.ranking.query import Query
 from core.ranking.weights import TUNED, signal_weights
+from core.snapshot.snapshot import Snapshot
 from core.stores.deadline import within
 
 BOOST = "lora_boost"  # the adapter's component, as the specification names it
@@ -37,10 +38,15 @@ class Score:
 
 
 def score(
-    services: Services, query: Query, content_ids: tuple[str, ...], now: float
+    services: Services, query: Query, content_ids: tuple[str, ...], now: float, snapshot: Snapshot | None = None
 ) -> tuple[tuple[Score, ...], tuple[str, ...]]:
-    """Scores in the order asked for, and what is degraded. Raises NotFound naming the titles that are unknown."""
-    snapshot, degraded = services.snapshot(now)
+    """Scores in the order asked for, and what is degraded. Raises NotFound naming the titles that are unknown.
+
+    snapshot: the one that the caller has in hand, unless the newest is wanted.
+    """
+    degraded: tuple[str, ...] = ()
+    if snapshot is None:
+        snapshot, degraded = services.snapshot(now)
     rows = [snapshot.row(content_id) for content_id in content_ids]
     if unknown := [content_id for content_id, row in zip(content_ids, rows, strict=True) if row is None]:
         raise NotFound(f"content {', '.join(unknown[:5])} is not in the catalogue")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -9,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.catalog import content_key
-from core.errors import StoreUnavailable
+from core.errors import Declined, StoreUnavailable
 from core.snapshot.snapshot import Snapshot
 from core.stores.protocols import EventLog, PopularityCounters
 
 REFILL_HALF_LIVES = 10  # older events weigh less than 1/1024
+# Whoever failed to refill, the next one tries after so long. In a request's time: soon, the log may be back by then.
+# With all the time there is: seldom, for then the log is too long to be counted.
+HURRIED_AGAIN_S, PATIENT_AGAIN_S = 5.0, 30.0
 RETRY_S = 1.0  # after a failure: a store that came back is found soon, one that is down is not asked by every request
 
 
@@ -48,23 +52,41 @@ class Trending:
 
     def _refresh(self, now: float) -> None:
         try:
-            counts = self.counters.read(now)
-            if not counts:
-                since = now - REFILL_HALF_LIVES * self.half_life_s
-                counts = self.log.popularity(since, self.half_life_s, now)
-                self.counters.replace(counts, now)
-            self._counts, self._failed = counts, False
+            self._counts, self._failed = self.counters.read(now) or self.refill(now), False
         except StoreUnavailable:
             self._failed = True
         self._read_at, self._laid_out = now, None
 
+    def refill(self, now: float, patient: bool = False) -> dict[str, float]:
+        """As `refilled`, from the log."""
+        since = now - REFILL_HALF_LIVES * self.half_life_s
+        return refilled(self.counters, lambda: self.log.popularity(since, self.half_life_s, now), now, patient)
+
+
+def refilled(
+    counters: PopularityCounters, count: Callable[[], dict[str, float]], now: float, patient: bool
+) -> dict[str, float]:
+    """Lost counters as `count` finds them, also for everybody else.
+
+    Raises StoreUnavailable; Declined while somebody else counts, or has just failed to.
+    """
+    if not counters.claim(patient, PATIENT_AGAIN_S if patient else HURRIED_AGAIN_S):
+        raise Declined("hot_store", "lost counters are being counted anew")
+    counts = count()
+    counters.replace(counts, now)
+    return counts
+
 
 def lay_out(counts: dict[str, float], snapshot: Snapshot) -> NDArray:
-    """(n,) float32, read-only: counts by content id, in snapshot rows; unknown titles are left out."""
+    """(n,) float32, read-only: counts by content id, in snapshot rows; unknown titles are left out. An episode counts
+    for itself and for its series."""
     laid_out = np.zeros(len(snapshot.keys), np.float32)
     keys = np.fromiter((content_key(content_id) for content_id in counts), np.uint64, len(counts))
     rows = snapshot.rows(keys)
     known = rows >= 0
-    laid_out[rows[known]] = np.fromiter(counts.values(), np.float32, len(counts))[known]
+    rows, values = rows[known], np.fromiter(counts.values(), np.float32, len(counts))[known]
+    laid_out[rows] = values
+    parents = snapshot.attributes["parent"][rows]
+    np.add.at(laid_out, parents[parents >= 0], values[parents >= 0])
     laid_out.flags.writeable = False
     return laid_out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from core.adaptation import codec
 from core.adaptation.codec import UserAdapter
 from core.errors import CorruptData, StoreUnavailable
@@ -43,7 +45,8 @@ def load_viewer(services: Services, query: Query) -> Loaded:
     except StoreUnavailable:
         state, adapter, degraded = UserState(query.user_id), None, (STATE,)
     if query.recent_events:
-        state = fold(state, enumerate(query.recent_events, state.seq + 1))
+        recent = fold(state, enumerate(query.recent_events, state.seq + 1))
+        state = replace(recent, seq=state.seq)  # its place in the log: they may be there by now, or never come
     if not query.personalize:
         return state.unlearned(), None, degraded
     return state, adapter, degraded

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from core.config import StoreSettings
-from core.stores.pubsub import channel_arguments, translated
+from core.errors import StoreUnavailable
+from core.stores.pubsub import STORE, channel_arguments, translated
 
 AT_ONCE = 100
 PULL_S = 1.0  # waiting for another one ends the look
@@ -36,15 +38,23 @@ class DeadLetters(Protocol):
     def look(self, taken: Callable[[DeadLetter], bool]) -> int:
         """Show every one to `taken`, which says whether it is done with and goes; returns how many went.
 
-        What `taken` raises ends the look, and that one stays. Raises StoreUnavailable without the broker.
+        What `taken` raises ends the look, and that one stays. Raises StoreUnavailable without the broker, and when
+        time ran out before all were shown: then repeat it, what went stays gone.
         """
 
 
 class PubsubDeadLetters:
-    """DeadLetters over Pub/Sub. subscriptions: names within the project; none, and there are no dead letters."""
+    """DeadLetters over Pub/Sub. subscriptions: names within the project; none, and there are no dead letters. alone:
+    keeps other looks out while one lasts, which would not see what it has on loan."""
 
-    def __init__(self, stores: StoreSettings, subscriptions: Sequence[str]) -> None:
+    def __init__(
+        self,
+        stores: StoreSettings,
+        subscriptions: Sequence[str],
+        alone: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._stores = stores
+        self._alone = alone
         self._subscriptions = tuple(subscriptions)
 
     def look(self, taken: Callable[[DeadLetter], bool]) -> int:
@@ -54,6 +64,7 @@ class PubsubDeadLetters:
         from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
         with (
+            self._alone(),
             translated(),
             SubscriberClient(transport=SubscriberGrpcTransport(**channel_arguments(self._stores))) as client,
         ):
@@ -64,8 +75,10 @@ class PubsubDeadLetters:
 def _look(client: Any, path: str, taken: Callable[[DeadLetter], bool]) -> int:
     done, lent, give_up = 0, dict[str, None](), time.monotonic() + LOOK_S
     try:
-        while (received := _pull(client, path)) and time.monotonic() < give_up:
+        while received := _pull(client, path):
             lent |= dict.fromkeys(each.ack_id for each in received)
+            if time.monotonic() >= give_up:
+                raise StoreUnavailable(STORE, f"there are more dead letters than can be shown in {LOOK_S:g} s")
             for each in received:
                 if taken(_letter(each.message)):
                     client.acknowledge(subscription=path, ack_ids=[each.ack_id], timeout=PULL_S)

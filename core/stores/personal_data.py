@@ -14,6 +14,20 @@ def quoted(user_id: str) -> list[bytes]:
     return [json.dumps(user_id, ensure_ascii=ascii).encode("utf-8", "surrogatepass") for ascii in (True, False)]
 
 
+def names_user(data: bytes, user_id: str, of_somebody: bool) -> bool:
+    """Whether a message, or one event of it, says that it is this user's; any other string may equal an id by chance.
+
+    What cannot be read is searched for the id, unless it is known to be of_somebody.
+    """
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return not of_somebody and any(name in data for name in quoted(user_id))
+    events = content.get("events") if isinstance(content, dict) else content
+    records = [content, *events] if isinstance(events, list) else [content]
+    return any(isinstance(record, dict) and record.get("user_id") == user_id for record in records)
+
+
 class PersonalData(Protocol):
     """Everything that Cloud SQL holds under or with a user's id. Raises StoreUnavailable without an answer."""
 

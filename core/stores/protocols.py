@@ -70,11 +70,15 @@ class EventLog(Protocol):
     def events(self, user_id: str, after_seq: int = 0) -> Iterator[SequencedEvent]:
         """The user's events in ingest order."""
 
+    def latest(self, user_id: str, limit: int) -> list[SequencedEvent]:
+        """The latest `limit` events of one user but impressions, in ingest order."""
+
     def checkpoint(self, user_id: str) -> StoredState | None:
         """The state that stands in for the events up to its seq, some of which may be gone; None: all are there."""
 
-    def reject(self, reason: str, payload: bytes, message_id: str) -> None:
-        """Keep an event that can never be applied, with the reason; the same message twice is kept once."""
+    def reject(self, reason: str, payload: bytes, message_id: str, user_id: str = "") -> None:
+        """Keep an event that can never be applied, with the reason; the same message twice is kept once, and one of an
+        erased user not at all. user_id: whose it is, if that is known."""
 
     def mark_hot_stale(self, user_id: str) -> None:
         """Remember that the hot copy could not be written."""
@@ -86,11 +90,12 @@ class EventLog(Protocol):
         """The hot copy now has `version`; a newer write keeps the mark."""
 
     def popularity(self, since: float, half_life_s: float, now: float) -> dict[str, float]:
-        """content_id -> sum over positive events since `since` of 2^(-(now - occurred_at) / half_life_s)."""
+        """content_id -> sum over users of 2^(-(now - first) / half_life_s), first: of the user's positive events about
+        the title since `since`. A request's counting is Declined when it takes long."""
 
     def outcomes(self, since: float, half_life_s: float, now: float) -> tuple[dict[str, float], dict[str, float]]:
-        """content_id -> decayed count, as in `popularity`, of how often it was shown in answers since then, and of the
-        positive events that name the answer they came from."""
+        """content_id -> decayed count, as in `popularity`, of how often it was shown in answers since then (each time
+        counts), and of the users with positive events that name the answer they came from."""
 
     def evidence(self) -> Iterator[Event]:
         """Every event of every user but impressions, streamed by user and time, for the snapshot build."""
@@ -100,11 +105,9 @@ class HotStates(Protocol):
     """Copies of user states and adapters in Valkey, already small enough for it. An older version never overwrites a
     newer one; an erased user stays erased."""
 
-    def get(self, user_id: str) -> StoredState | None:
-        """None when there is no copy; the truth may have one."""
-
     def get_with_adapter(self, user_id: str) -> tuple[StoredState | None, StoredAdapter | None]:
-        """Both copies in one round trip; NO_ADAPTER for a user who is known to have none. Raises CorruptData."""
+        """Both copies in one round trip; None when there is no copy, the truth may have one; NO_ADAPTER for a user who
+        is known to have none. Raises CorruptData."""
 
     def put_adapter(self, user_id: str, adapter: StoredAdapter) -> bool:
         """As `put`, for the adapter's copy. NO_ADAPTER is kept for a while, so that nobody asks for it each time."""
@@ -194,14 +197,23 @@ class Adapters(Protocol):
 class PopularityCounters(Protocol):
     """Shared time-decayed counters of positive events per title (forward decay, so that adding is one increment)."""
 
-    def add(self, weights: Mapping[str, float], now: float) -> None:
-        """Add weights (content_id -> weight) observed at `now` (Unix seconds).
+    def add(self, weights: Mapping[str, float], now: float) -> bool:
+        """Add weights (content_id -> weight) observed at `now` (Unix seconds); False when the counters are lost.
 
         Lost counters count nothing until `replace`, which brings what was missed: a part must not pass for the whole.
         """
 
     def read(self, now: float) -> dict[str, float]:
         """content_id -> decayed count at `now`; empty when the counters were lost or nothing was counted."""
+
+    def filled(self) -> bool:
+        """Whether the counters are there: lost ones count nothing. Reads one field, however many titles they have."""
+
+    def claim(self, patient: bool, for_s: float) -> bool:
+        """Whether it falls to the caller to refill lost counters: to one at a time, again after `replace` or `for_s`.
+
+        patient: with more time than a request has. Those claim for themselves: hurried ones never keep them out.
+        """
 
     def replace(self, counts: Mapping[str, float], now: float) -> None:
         """Refill lost counters from the truth."""

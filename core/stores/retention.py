@@ -11,8 +11,9 @@ class Retention(Protocol):
     """Old rows of Cloud SQL. A checkpoint is the state after some event, which stands in for the events up to it. All
     methods raise StoreUnavailable without an answer."""
 
-    def expired(self, before: float, limit: int) -> list[tuple[str, int]]:
-        """Users with events that came before (Unix seconds), and the seq of the latest of these, by user id."""
+    def expired(self, before: float, limit: int, after: str = "") -> list[tuple[str, int]]:
+        """Users with events that came before (Unix seconds), and the seq of the latest of these, by user id; only
+        users whose id comes after `after`."""
 
     def keep(self, user_id: str, state: StoredState, now: float) -> bool:
         """Keep `state` as the user's checkpoint, with the adapter of that time; an earlier one is replaced.

@@ -34,27 +34,9 @@ class TieredStates:
         self._refreshed_at = float("-inf")
         self.hot_failures = 0
 
-    def load(self, user_id: str) -> tuple[StoredState | None, tuple[str, ...]]:
-        """The state (None: a user without one) and the names of stores that did not answer.
-
-        Raises StoreUnavailable when the cold store is needed and does not answer.
-        """
-        degraded: tuple[str, ...] = ()
-        try:
-            state = self._hot.get(user_id)
-        except CorruptData as error:
-            log.error("hot copy replaced", reason=str(error))
-            state = None
-        except StoreUnavailable as error:
-            self._count(error)
-            state, degraded = None, (error.store,)
-        _count_read("states", state)
-        if state is not None:
-            return state, ()
-        return self._cold_state(user_id, degraded)
-
     def load_with_adapter(self, user_id: str) -> tuple[StoredState | None, StoredAdapter | None, tuple[str, ...]]:
-        """As `load`, with the adapter in its hot form (None: a user without one) in the same round trip.
+        """The state and the adapter in its hot form (None: a user without one), and the names of stores that did not
+        answer.
 
         An adapter that the cold store does not give is left out and the store named: an answer is better without it
         than not at all. Raises StoreUnavailable when the state is needed from there.

@@ -104,6 +104,8 @@ def client(stores: StoreSettings) -> redis.Redis:
 
 @contextmanager
 def translated() -> Iterator[None]:
+    """redis-py's errors as ours: StoreSilent after a timeout, else StoreUnavailable; InvalidInput for an id beyond
+    UTF-8."""
     try:
         yield
     except redis.TimeoutError as error:
@@ -141,21 +143,31 @@ class ValkeyHotStates:
         self._put = valkey.register_script(_PUT)
         self._get_both = valkey.register_script(_GET_BOTH)
 
-    def get(self, user_id: str) -> StoredState | None:
-        """The copy, whose time to live starts again. Raises CorruptData for a value without its header."""
-        key = self._keys(user_id).state
-        with translated():
-            value: Any = self._valkey.getex(key, ex=self._ttl_s)
-        return None if value is None else _unpack_state(value)
-
     def get_with_adapter(self, user_id: str) -> tuple[StoredState | None, StoredAdapter | None]:
         """See HotStates. Their times to live start again, except of the record that there is no adapter."""
         names = self._keys(user_id)
         with translated():
-            state, adapter = self._get_both(keys=[names.state, names.adapter, names.tombstone], args=[self._ttl_s])
+            state, adapter = self._read_both([names.state, names.adapter, names.tombstone])
         return (None if state is None else _unpack_state(state)), (
             None if adapter is None else _unpack_adapter(adapter)
         )
+
+    def _read_both(self, keys: list[str]) -> Any:
+        """What _GET_BOTH returns. Straight over a connection of the client, with its retry: every request asks this,
+        and what the client does around a command takes twice the time of the command."""
+        pool = self._valkey.connection_pool
+        connection = pool.get_connection()
+
+        def asked() -> Any:
+            connection.send_command("EVALSHA", self._get_both.sha, len(keys), *keys, self._ttl_s)
+            return connection.read_response()
+
+        try:
+            return connection.retry.call_with_retry(asked, lambda error: connection.disconnect())
+        except redis.exceptions.NoScriptError:  # a server that was restarted
+            return self._get_both(keys=keys, args=[self._ttl_s])
+        finally:
+            pool.release(connection)
 
     def put(self, user_id: str, state: StoredState) -> bool:
         names = self._keys(user_id)
@@ -226,18 +238,20 @@ class ValkeyPopularity:
         self._valkey = valkey
         self._half_life_s = half_life_s
         self._key = f"{name}:{{{half_life_s:g}}}"
+        self._claims = (f"{self._key}:refill", f"{self._key}:patient_refill")
         self._ttl_s = max(1, round(half_life_s * self.KEPT_HALF_LIVES))
         self._add = valkey.register_script(_ADD)
 
-    def add(self, weights: Mapping[str, float], now: float) -> None:
+    def add(self, weights: Mapping[str, float], now: float) -> bool:
         if not weights:
-            return
+            return True
         counted = [value for content_id, weight in weights.items() for value in (content_id, repr(float(weight)))]
         with translated():
-            self._add(
+            added = self._add(
                 keys=[self._key],
                 args=[repr(float(now)), repr(self._half_life_s), self._ttl_s, self.LARGEST_EXPONENT, *counted],
             )
+        return bool(added)
 
     def read(self, now: float) -> dict[str, float]:
         with translated():
@@ -246,9 +260,17 @@ class ValkeyPopularity:
         scale = 2.0 ** ((landmark - now) / self._half_life_s)
         return {content_id.decode(): float(value) * scale for content_id, value in stored.items()}
 
+    def filled(self) -> bool:
+        with translated():
+            return bool(self._valkey.hexists(self._key, ""))
+
+    def claim(self, patient: bool, for_s: float) -> bool:
+        with translated():
+            return bool(self._valkey.set(self._claims[patient], b"1", nx=True, px=round(for_s * 1000)))
+
     def replace(self, counts: Mapping[str, float], now: float) -> None:
         with translated(), self._valkey.pipeline(transaction=True) as pipeline:
-            pipeline.delete(self._key)
+            pipeline.delete(self._key, *self._claims)
             pipeline.hset(self._key, mapping={"": repr(float(now)), **{k: repr(float(v)) for k, v in counts.items()}})
             pipeline.expire(self._key, self._ttl_s)
             pipeline.execute()

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.api.events import parse_message
+from core.api.events import message_in, open_delivery
 from core.errors import InvalidInput
+from core.flows.ingest import Message
 from core.interaction import Interaction, InteractionType, Onboarding
 
 NOW = 1_760_000_000.0
@@ -25,6 +26,10 @@ def envelope(data: bytes | None, **message: Any) -> dict[str, Any]:
         "subscription": "projects/p/subscriptions/s",
         "deliveryAttempt": 2,
     }
+
+
+def parse_message(body: bytes, now: float) -> Message:
+    return message_in(open_delivery(body, now), now)
 
 
 def parse(content: Any) -> Any:
@@ -114,6 +119,7 @@ def test_a_poison_message_is_kept_whole_with_the_reason(data: bytes | None, reas
     assert (message.events, len(message.rejected)) == ((), 1)
     assert message.rejected[0].reason == reason
     assert message.rejected[0].payload == (data or b"")
+    assert message.user_id == "ann", "whose place in the order it took"
 
 
 def test_data_that_is_not_base64_is_poison_too() -> None:

@@ -128,7 +128,7 @@ def live(services: Services, audience: Simulated, days: int, progress: bool = Fa
                 state = states.get(user, UserState(user))
                 ask(services, snapshot, state, number, events, at, month)
                 states[user] = watch(services, user, events)
-                month.succeeded += extract_patterns(services, snapshot, user, states[user].seq)
+                month.succeeded += extract_patterns(services, snapshot, user)
             else:
                 states[user] = watch(services, user, events)
         if snapshot is not None:
@@ -142,8 +142,8 @@ def first_snapshot(services: Services, every: list, place: int, states: dict, no
     """The snapshot at the month's beginning, and patterns of everything before, with the nights that were missed."""
     publish_snapshot(services, now, activate_it=True)
     snapshot = services.snapshot(time.time())[0]
-    for user, state in states.items():
-        extract_patterns(services, snapshot, user, state.seq)
+    for user in states:
+        extract_patterns(services, snapshot, user)
     for nights_ago in (3, 2, 1, 0):
         maintain_patterns(services, "daily", now - nights_ago * DAY_S)
     return snapshot

@@ -1,13 +1,17 @@
 """Experiments on PostgreSQL: what is stored once, what counts for whom, and what erased users leave."""
 
+import threading
+import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from core.errors import Conflict, NotFound
-from core.experiments.experiment import Experiment, Status, Variant
+from core.experiments.experiment import Experiment, Status, Variant, check_independent
 from core.experiments.store import Conversion, Exposure
 from core.interaction import Interaction, InteractionType
 from core.stores.postgres.connect import ConnectionPool
@@ -72,6 +76,28 @@ def test_a_step_from_an_outdated_status_is_a_conflict(store: PostgresExperiments
     assert running in store.all(Status.RUNNING)
     with pytest.raises(Conflict):
         store.move(experiment, running)
+
+
+def test_of_two_experiments_about_the_same_one_starts_though_both_are_started_at_once(
+    store: PostgresExperiments, experiment: Experiment, sql: ConnectionPool
+) -> None:
+    other = replace(experiment, name=f"{experiment.name}-2")
+    store.create(other)
+    looking, both = threading.Event(), [one.moved_to(Status.RUNNING, NOW) for one in (experiment, other)]
+
+    def slowly(running: tuple[Experiment, ...]) -> None:
+        looking.set()
+        time.sleep(0.2)
+        check_independent(both[0], running)
+
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(store.move, experiment, both[0], slowly)
+        looking.wait(5.0)
+        with pytest.raises(Conflict, match="already varies"):
+            store.move(other, both[1], partial(check_independent, both[1]))
+        first.result()
+    assert [store.get(one.name).status for one in both] == [Status.RUNNING, Status.DRAFT]
+    sql.run(lambda c: c.execute("DELETE FROM experiments WHERE name = %s", (other.name,)))
 
 
 def test_new_weights_replace_the_old_ones(store: PostgresExperiments, experiment: Experiment) -> None:

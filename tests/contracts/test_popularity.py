@@ -1,5 +1,6 @@
 """PopularityCounters on Valkey: decayed sums that agree with the log, and a loss that is noticed."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -85,6 +86,24 @@ def test_lost_counters_say_so_until_they_are_refilled(counters: ValkeyPopularity
     assert counters.read(NOW) == {"a": 7.0, "b": 2.0}
 
 
+def test_lost_counters_are_refilled_by_one_at_a_time_and_whoever_has_time_is_not_kept_out(
+    counters: ValkeyPopularity, valkey: redis.Redis
+) -> None:
+    assert counters.filled()
+    valkey.flushall()
+    assert not counters.filled()
+    assert not counters.add({"a": 1.0}, NOW)
+    assert [counters.claim(False, 30.0) for _ in range(2)] == [True, False]
+    assert [counters.claim(True, 30.0) for _ in range(2)] == [True, False]
+    assert all(29_000 < valkey.pttl(key) <= 30_000 for key in valkey.scan_iter())
+    counters.replace({"a": 1.0}, NOW)
+    assert counters.add({"a": 1.0}, NOW)
+    valkey.delete(f"popularity:{{{HALF_LIFE_S:g}}}")
+    assert counters.claim(False, 0.01), "a loss after the refill is another one"
+    time.sleep(0.02)
+    assert counters.claim(False, 30.0), "whoever has claimed it may have died"
+
+
 def test_a_refill_takes_the_place_of_everything(counters: ValkeyPopularity) -> None:
     counters.add({"gone": 1.0}, NOW)
     counters.replace({"a": 1.0}, NOW + HALF_LIFE_S)
@@ -122,8 +141,9 @@ def test_counters_fed_event_by_event_equal_the_count_from_the_log(
     log = PostgresEventLog(sql)
     for number in range(30):
         at = NOW + 7.0 * number
-        event = Interaction(f"{number}", "u", f"title-{number % 4}", InteractionType.LIKE, at)
-        log.append("u", [event], lambda before, new: b"")
+        user = f"user-{number}"
+        event = Interaction(f"{number}", user, f"title-{number % 4}", InteractionType.LIKE, at)
+        log.append(user, [event], lambda before, new: b"")
         counters.add({event.content_id: 1.0}, at)
     end = NOW + 300.0
     assert counters.read(end) == pytest.approx(log.popularity(0.0, HALF_LIFE_S, end), rel=1e-9)

@@ -1,5 +1,6 @@
 """Publisher on Pub/Sub's API: accepted means kept, an outage is said in time, and afterwards no user stays refused."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -8,7 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from google.pubsub_v1 import SubscriberClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
 
+from core import telemetry
 from core.config import StoreSettings
 from core.errors import ConfigurationError, InvalidInput, StoreUnavailable
 from core.local.broker.server import BrokerServer
@@ -120,6 +125,24 @@ def test_best_effort_is_bounded_and_counted_and_never_waits(
     assert publisher.dropped == 15
     publisher.flush()
     assert publisher.publish_best_effort(topic, "u", b"x"), "there is room again"
+
+
+def test_what_is_dropped_is_measured(stores: StoreSettings, topic: str) -> None:
+    reader = InMemoryMetricReader()
+    telemetry.export_with(TracerProvider(), MeterProvider([reader]))
+    try:
+        publisher = PubsubPublisher(stores, max_outstanding=0)
+        assert not any(publisher.publish_best_effort(topic, "u", b"x") for _ in range(3))
+        [found] = [
+            (point["attributes"], point["value"])
+            for resource in json.loads(reader.get_metrics_data().to_json())["resource_metrics"]
+            for scope in resource["scope_metrics"]
+            for metric in scope["metrics"]
+            for point in metric["data"]["data_points"]
+        ]
+    finally:
+        telemetry.export_with(None, None)
+    assert found == ({"outcome": "dropped"}, 3)
 
 
 def test_a_failed_best_effort_message_is_counted_and_its_user_is_served_afterwards(

@@ -17,10 +17,10 @@ from core.adaptation import codec, slow_tier
 from core.adaptation.examples import ground
 from core.adaptation.lora import delta
 from core.config import JobSettings, read_settings
-from core.errors import NotFound, StoreUnavailable
+from core.errors import InvalidInput, NotFound, StoreUnavailable
 from core.flows.adapt import adapt, request_adaptation
 from core.flows.adapt_users import adapt_users
-from core.flows.adaptation_lesson import evidence_of, new_ewc, prepare, true_state
+from core.flows.adaptation_lesson import evidence_of, new_ewc, prepare, train_together, true_state
 from core.flows.adapters import (
     TooFewEvents,
     TooSoon,
@@ -34,6 +34,7 @@ from core.flows.ingest import Message, ingest
 from core.flows.replay import ROUNDING
 from core.flows.retention import DAY_S, retain
 from core.flows.services import Services
+from core.interaction import InteractionType
 from core.snapshot.publish import activate, publish
 from core.snapshot.snapshot import Snapshot
 from core.stores.gcs import GcsBucket, ensure_bucket
@@ -41,6 +42,8 @@ from core.stores.postgres.connect import ConnectionPool
 from core.stores.protocols import Adaptation, StoredAdapter
 from core.stores.valkey import ValkeyHotStates, client
 from core.wiring import services_for
+
+IMPRESSION = InteractionType.IMPRESSION
 
 
 class Killed(BaseException):
@@ -144,6 +147,25 @@ def test_an_adaptation_learns_the_taste_and_is_saved_cold_and_hot(services: Serv
     assert not is_due(services, user)
 
 
+def test_what_was_shown_is_nothing_learned_from_and_slows_no_learning(services: Services, user: str) -> None:
+    shown = [replace(one, event_id=f"shown-{one.event_id}", type=IMPRESSION) for one in likes(user, DRAMAS[:40])]
+    append(services.log, user, [*shown, *likes(user, DRAMAS[:25])])
+    snapshot = services.snapshot(NOW)[0]
+    prepared = prepare(services, snapshot, user, None)
+    assert (prepared.interactions, prepared.upto_seq) == (25, 65)
+    rates = [prepared, replace(prepared, upto_seq=5000), replace(prepared, interactions=5000)]
+    settings = services.settings.adaptation
+    trained, same, slower = (train_together(snapshot.space, [one], settings)[0] for one in rates)
+    assert trained
+    assert same
+    assert slower
+    assert np.array_equal(trained.tier.adapter.slow, same.tier.adapter.slow)
+    assert not np.array_equal(trained.tier.adapter.slow, slower.tier.adapter.slow)
+    assert adapt(services, user, 65, NOW).verdict == "accepted"
+    assert load_adapter(services, user, False, NOW).interactions == 25
+    assert stored(services, user).folded_upto_seq == 65
+
+
 def test_every_measurement_of_a_training_is_kept(services: Services, user: str) -> None:
     append(services.log, user, likes(user, DRAMAS[:25]))
     adapt(services, user, 25, NOW)
@@ -241,7 +263,7 @@ def test_killed_between_commit_and_hot_write_a_second_delivery_copies_and_asks(s
     assert committed.seq == 6
     assert ingest(services, message, NOW).stored == 0
     assert services.log.load_state(user) == committed, "nothing counted twice"
-    copy, _ = services.states.load(user)
+    copy, *_ = services.states.load_with_adapter(user)
     assert copy == committed
     assert json.loads(taken(1)[0]) == {"user_id": user, "seq": 6}
 
@@ -419,6 +441,40 @@ def test_the_job_takes_each_user_once_in_one_of_the_shards(services: Services, u
     assert min(report["users"] for report in reports) > 0
     assert [len(log_of(services, name)) for name in users] == [1] * 9
     assert services.adapters.due(0, 1, 100) == []
+
+
+def damage(sql: ConnectionPool, user: str) -> None:
+    """Leave nothing from which the user's state could be had."""
+    sql.run(lambda c: c.execute("UPDATE user_states SET state = 'rubbish' WHERE user_id = %s", (user,)))
+    checkpoint = "INSERT INTO checkpoints (user_id, seq, state, made_at) VALUES (%s, 1, 'rubbish', now())"
+    sql.run(lambda c: c.execute(checkpoint, (user,)))
+
+
+def test_a_damaged_user_is_counted_and_keeps_nobody_else_from_learning(
+    services: Services, user: str, sql: ConnectionPool, clean_tables: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    users = [f"{user}-{number}" for number in range(3)]
+    for name in users:
+        append(services.log, name, likes(name, DRAMAS[:25]))
+    damage(sql, users[0])
+    saving = services.adapters.save
+
+    class Refusing:
+        """The store that can keep anything but the second user's adapter."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(services.adapters, name)
+
+        def save(self, user_id: str, *arguments: Any) -> bool:
+            if user_id == users[1]:
+                raise InvalidInput("not to be stored")
+            return saving(user_id, *arguments)
+
+    report = adapt_users(replace(services, adapters=Refusing()), 0, 1, lambda: NOW)  # type: ignore[arg-type]
+    assert report == {"users": 3, "damaged": 2, "accepted": 1}
+    assert stored(services, users[2]).folded_upto_seq == 25
+    assert is_due(services, users[0])
+    assert user not in capsys.readouterr().out
 
 
 def test_training_together_gives_what_training_alone_does(

@@ -166,6 +166,21 @@ def test_whatever_decides_an_answer_is_part_of_its_name(
     assert composed == [user, user]
 
 
+@pytest.mark.parametrize(
+    "form", [b"rubbish", b"{}", b'[9e9, {}, false, [["row", 1]]]', b'[9e9, {}, false, [{"row": 1}]]']
+)
+def test_what_another_release_kept_in_another_form_is_composed_anew(
+    serving: Services, watched: Callable[..., None], composed: list[str], valkey_url: str, user: str, form: bytes
+) -> None:
+    watched(user, "title-1")
+    first = compose(serving, Query(user, limit=5), NOW)
+    valkey = redis.Redis.from_url(valkey_url)
+    for key in valkey.scan_iter("rec:{*"):
+        valkey.hset(key, mapping=dict.fromkeys(valkey.hkeys(key), form))
+    again = compose(serving, Query(user, limit=5), NOW + 1)
+    assert (content(again), composed) == (content(first), [user, user])
+
+
 def test_another_part_of_the_day_asks_anew(
     serving: Services, watched: Callable[..., None], composed: list[str], user: str
 ) -> None:

@@ -80,6 +80,17 @@ def test_the_history_is_what_one_would_have_seen_and_ends_with_the_report(servic
     assert final.decision == "better"
 
 
+def test_the_report_on_a_completed_experiment_stays_as_it_was(services: Services, plan: Plan) -> None:
+    name = plan(Allocation.FIXED)
+    for variant in ("control", "better", "worse"):
+        see(services, name, variant, range(40), 10)
+    move_experiment(services, name, Status.COMPLETED, NOW + 2 * HOUR_S)
+    final = report(services, name, "", np.random.default_rng(0))
+    see(services, name, "better", range(40, 80), 40, NOW + 3 * HOUR_S)
+    services.experiments.record(f"{name}-worse-39", [], [Conversion("late", name, "signup", 1.0, NOW + 3 * HOUR_S)])
+    assert report(services, name, "", np.random.default_rng(0)) == final
+
+
 def test_a_draft_has_no_history(services: Services, plan: Plan) -> None:
     name = f"{plan(Allocation.FIXED)}.draft"
     create_experiment(services, Experiment(name, (Variant("a"), Variant("b"))), NOW)

@@ -48,7 +48,7 @@ def test_an_interrupted_import_is_finished_by_running_it_again(services: Service
 
 def test_the_state_is_that_of_the_events_and_reaches_the_hot_copy(services: Services, user: str) -> None:
     import_data(services, [], [rating(user, "early", 100.0), rating(user, "late", 200.0, 2.0)], NOW)
-    stored, degraded = services.states.load(user)
+    stored, _, degraded = services.states.load_with_adapter(user)
     assert stored is not None
     assert degraded == ()
     state = decode(user, stored.blob)
@@ -64,7 +64,7 @@ def test_how_the_buffer_cuts_the_file_leaves_no_trace(services: Services, user: 
     for number in range(3):
         states = []
         for kind in "ab":
-            stored, _ = services.states.load(f"{user}-{kind}-{number}")
+            stored, *_ = services.states.load_with_adapter(f"{user}-{kind}-{number}")
             assert stored is not None
             states.append(decode("", stored.blob))
         assert np.array_equal(states[0].history["last_at"], states[1].history["last_at"])

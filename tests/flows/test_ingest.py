@@ -47,7 +47,7 @@ def state(services: Services, user: str) -> UserState:
 
 
 def hot(services: Services, user: str) -> StoredState | None:
-    return ValkeyHotStates(client(services.settings.stores), 60).get(user)
+    return ValkeyHotStates(client(services.settings.stores), 60).get_with_adapter(user)[0]
 
 
 def rejected_reasons(sql: ConnectionPool, message_id: str) -> list[str]:
@@ -139,7 +139,7 @@ def test_an_event_that_the_database_cannot_hold_costs_no_other(
     assert len(rejected_reasons(sql, delivery.message_id)) == 1
 
 
-def test_only_new_positive_events_count_as_popularity(services: Services, user: str) -> None:
+def test_each_viewers_first_like_of_a_title_counts_as_popularity(services: Services, user: str) -> None:
     services.popularity.replace({}, NOW)
     day_s = 86_400.0
     half_life_s = services.settings.ranking.popularity_half_life_days * day_s
@@ -153,8 +153,12 @@ def test_only_new_positive_events_count_as_popularity(services: Services, user: 
     )
     for _ in range(2):
         ingest(services, delivery, NOW)
+    somebody_else = f"{user}-else"
+    ingest(services, message(somebody_else, event(somebody_else, new, occurred_at=NOW)), NOW)
+    for kind in (InteractionType.DISLIKE, InteractionType.SEARCH_CLICK, InteractionType.LIKE):
+        ingest(services, message(user, event(user, new, kind, occurred_at=NOW)), NOW)
     counted = services.popularity.read(NOW)
-    assert counted == pytest.approx({new: 2.0, old: 0.5})
+    assert counted == pytest.approx({new: 2.0, old: 0.5}), "who comes back to a title is no crowd"
     truth = services.log.popularity(NOW - 10 * half_life_s, half_life_s, NOW)
     assert {name: truth[name] for name in counted} == pytest.approx(counted, rel=1e-5)
 

@@ -73,7 +73,7 @@ def watch(services: Services, user: str, *evenings: list[Interaction]) -> int:
     events = [event for each in evenings for event in each]
     appended = append(services.log, user, events)
     assert appended.state is not None
-    return extract_patterns(services, seen(services), user, appended.state.seq)
+    return extract_patterns(services, seen(services), user)
 
 
 def two_evenings(services: Services, users: int = 30) -> None:
@@ -116,7 +116,7 @@ def test_a_session_that_succeeded_is_a_pattern_and_again_it_changes_nothing(bank
     assert set(pattern.anchors) == set(DRAMAS[:4])
     assert pattern.circumstances["device_type"] == "tv"
     version = bank.patterns.changes(0).version
-    assert extract_patterns(bank, seen(bank), "ann", 8) == 0
+    assert extract_patterns(bank, seen(bank), "ann") == 0
     assert bank.patterns.changes(0).version == version
     [again] = stored(bank)
     same_bank([pattern], [again])
@@ -130,13 +130,22 @@ def test_a_session_that_goes_on_stays_one_pattern(bank: Services) -> None:
     assert set(pattern.results) == set(DRAMAS[4:9])
 
 
+def test_what_was_shown_crowds_out_no_session(bank: Services) -> None:
+    shown = [
+        replace(one, event_id=f"{page}-{one.event_id}", type=InteractionType.IMPRESSION)
+        for page in range(100)
+        for one in evening("ann", DRAMAS[8:14], BEGAN + DAY_S + 4 * 600.0)
+    ]
+    assert watch(bank, "ann", evening("ann", DRAMAS[:4], BEGAN), evening("ann", DRAMAS[4:8], BEGAN + DAY_S), shown) == 1
+
+
 def test_a_session_merged_at_night_does_not_come_back_in_the_morning(bank: Services) -> None:
     two_evenings(bank)
     maintain_patterns(bank, "daily", NOW)
     kept = stored(bank)
     assert [one.size for one in kept] == [15, 15]
     for number in range(30):
-        assert extract_patterns(bank, seen(bank), f"u{number}", 8) == 0
+        assert extract_patterns(bank, seen(bank), f"u{number}") == 0
     same_bank(kept, stored(bank))
 
 
@@ -152,7 +161,7 @@ def test_an_erased_user_leaves_no_session(bank: Services, sql: ConnectionPool) -
 
     append(bank.log, "gone", [*evening("gone", DRAMAS[:4], BEGAN), *evening("gone", DRAMAS[4:8], BEGAN + DAY_S)])
     sql.run(lambda c: c.execute("INSERT INTO erasures (user_hash) VALUES (%s)", (user_hash("gone"),)))
-    assert extract_patterns(bank, seen(bank), "gone", 8) == 0
+    assert extract_patterns(bank, seen(bank), "gone") == 0
     sql.run(lambda c: c.execute("DELETE FROM erasures"))
 
 

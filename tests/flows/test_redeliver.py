@@ -1,9 +1,11 @@
 """What an outage outlasted is not lost: it waits as a dead letter and goes back to where it came from, once."""
 
 import json
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -15,6 +17,8 @@ from core.errors import ConfigurationError, StoreUnavailable
 from core.flows.privacy import erase_user, export_user
 from core.flows.redeliver import redeliver
 from core.flows.services import Services
+from core.stores import dead_letters
+from core.stores.dead_letters import DeadLetter
 from core.stores.pseudonyms import MIN_KEY_BYTES
 from core.stores.pubsub import channel_arguments
 from core.stores.pubsub_admin import ensure_pull_subscription, ensure_push_subscription, ensure_topic
@@ -40,16 +44,19 @@ def subscriber(services: Services) -> Iterator[SubscriberClient]:
         yield client
 
 
-def bury(services: Services, user: str, event_id: str, source: str = "") -> None:
-    """What Pub/Sub does with a message that could not be delivered."""
+def bury(
+    services: Services, user: str, event_id: str, source: str = "", whose: str = "", cut: int | None = None
+) -> None:
+    """What Pub/Sub does with a message that could not be delivered; `whose` where `user` is no ordering key."""
     stores = services.settings.stores
-    data = {"user_id": user, "events": [{"event_id": event_id, "content_id": "title-1", "type": "like"}]}
+    data = {"user_id": whose or user, "events": [{"event_id": event_id, "content_id": "title-1", "type": "like"}]}
     attributes = {
         "CloudPubSubDeadLetterSourceSubscription": source or f"{stores.interactions_topic}-push",
         "CloudPubSubDeadLetterSourceDeliveryCount": "5",
         "traceparent": "kept",
     }
-    services.publisher.publish(services.settings.privacy.dead_letters, user, json.dumps(data).encode(), attributes)
+    content = json.dumps(data).encode()[:cut]
+    services.publisher.publish(services.settings.privacy.dead_letters, user, content, attributes)
 
 
 def waiting(services: Services) -> int:
@@ -95,6 +102,51 @@ def test_an_erasure_takes_the_users_letters_and_nobody_elses(services: Services,
     assert waiting(services) == 2
     assert erase_user(services, user)["dead_letters"] == 1
     assert waiting(services) == 1
+
+
+def test_a_letter_that_only_quotes_an_id_is_not_about_its_user(services: Services, user: str) -> None:
+    """Ids are any strings: a title, an event and a user may share one."""
+    bury(services, f"{user}-other", event_id=user)
+    bury(services, f"{user}-cut", event_id=f"{user}-other", cut=60)
+    assert export_user(services, user)["dead_letters"] == []
+    assert erase_user(services, user)["dead_letters"] == 0
+    assert waiting(services) == 2
+    bury(services, "", event_id="a", whose=user)
+    bury(services, "", event_id="b", whose=user, cut=60)
+    assert erase_user(services, user)["dead_letters"] == 2, "without an ordering key the bytes must say it"
+
+
+def test_more_letters_than_there_is_time_for_are_no_erasure_and_none_stays_lent(
+    services: Services, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        bury(services, f"{user}-{name}", name)
+    with monkeypatch.context() as hurried:
+        hurried.setattr(dead_letters, "AT_ONCE", 1)
+        hurried.setattr(dead_letters, "LOOK_S", 0.2)
+        with pytest.raises(StoreUnavailable, match="more dead letters"):
+            services.dead_letters.look(lambda letter: bool(time.sleep(0.3)))
+    assert waiting(services) == 3
+
+
+def test_two_who_look_at_once_both_see_everything(
+    services: Services, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letters, "PULL_S", 0.2)
+    bury(services, user, "a")
+    looking, enough = threading.Event(), threading.Event()
+
+    def slowly(letter: DeadLetter) -> bool:
+        looking.set()
+        return not enough.wait(10)
+
+    with ThreadPoolExecutor(2) as both:
+        first = both.submit(services.dead_letters.look, slowly)
+        assert looking.wait(10)
+        second = both.submit(waiting, services)
+        time.sleep(0.6)  # longer than the second would wait for a letter
+        enough.set()
+        assert (first.result(10), second.result(10)) == (0, 1)
 
 
 def test_without_their_subscriptions_nobody_claims_to_have_looked_through_dead_letters(

@@ -60,7 +60,7 @@ def test_a_replay_from_the_checkpoint_gives_the_stored_state_byte_for_byte(
     lived(services, user, range(5))
     before = services.log.load_state(user)
     arrived(user, 70, days=200)
-    assert retain(services, NOW) == {"users": 1, "events": 70, "rejected": 0}
+    assert retain(services, NOW) == {"users": 1, "events": 70, "rejected": 0, "damaged": 0}
     assert [item.seq for item in services.log.events(user)] == list(range(71, 101))
     assert services.log.load_state(user) == before
     assert replay_user(services, user, NOW)["equal"]
@@ -108,7 +108,7 @@ def test_nothing_is_dropped_before_its_checkpoint_is_kept_and_a_killed_run_is_fi
     assert len(list(services.log.events(user))) == 46
     assert replay_user(services, user, NOW)["equal"]
     assert retain(services, NOW)["events"] == 36
-    assert retain(services, NOW) == {"users": 0, "events": 0, "rejected": 0}
+    assert retain(services, NOW) == {"users": 0, "events": 0, "rejected": 0, "damaged": 0}
     assert replay_user(services, user, NOW)["equal"]
 
 
@@ -137,6 +137,27 @@ def test_a_damaged_state_is_rebuilt_from_the_checkpoint(
     after = append(services.log, user, [Interaction("new", user, "title-1", InteractionType.LIKE, NOW)])
     assert after.state is not None
     assert after.state.seq == 61
+
+
+def test_a_damaged_user_keeps_what_there_is_and_stops_nobody_after_them(
+    services: Services,
+    user: str,
+    arrived: Callable[..., None],
+    sql: ConnectionPool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(retention, "USERS", 1)
+    users = [f"{user}-{number}" for number in range(3)]
+    for name in users:
+        lived(services, name, range(2))
+        arrived(name, 20, days=200)
+    checkpoint = "INSERT INTO checkpoints (user_id, seq, state, made_at) VALUES (%s, 5, 'rubbish', now())"
+    sql.run(lambda c: c.execute(checkpoint, (users[0],)))
+    capsys.readouterr()
+    assert retain(services, NOW) == {"users": 2, "events": 40, "rejected": 0, "damaged": 1}
+    assert [len(list(services.log.events(name))) for name in users] == [40, 20, 20]
+    assert user not in capsys.readouterr().out
 
 
 def test_what_is_young_stays_and_zero_days_keep_everything(

@@ -89,13 +89,28 @@ def test_poison_is_kept_with_its_reason_and_acknowledged(
     assert payload == data
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"message": 1}', b'{"message": {"data": 1}}'])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"message": 1}'])
 def test_what_pubsub_never_sends_is_refused(adapt: Function, body: bytes) -> None:
     assert adapt.post(PATH, body, None).status_code == 422
 
 
-def test_base64_that_is_none_is_poison(adapt: Function) -> None:
-    assert adapt.post(PATH, {"message": {"data": "?", "messageId": "m"}}, None).get_json()["status"] == "rejected"
+@pytest.mark.parametrize("data", ["?", 1])
+def test_base64_that_is_none_is_poison(adapt: Function, data: object) -> None:
+    assert adapt.post(PATH, {"message": {"data": data, "messageId": "m"}}, None).get_json()["status"] == "rejected"
+
+
+def test_a_request_for_a_damaged_user_is_kept_as_theirs_and_acknowledged(
+    adapt: Function, services: Services, sql: ConnectionPool, user: str
+) -> None:
+    append(services.log, user, likes(user, DRAMAS[:25]))
+    sql.run(lambda c: c.execute("UPDATE user_states SET state = 'rubbish' WHERE user_id = %s", (user,)))
+    checkpoint = "INSERT INTO checkpoints (user_id, seq, state, made_at) VALUES (%s, 1, 'rubbish', now())"
+    sql.run(lambda c: c.execute(checkpoint, (user,)))
+    answer = adapt.post(PATH, delivery(request(user, 25)), None)
+    assert (answer.status_code, answer.get_json()) == (200, {"status": "rejected", "version": 0})
+    [kept] = services.personal_data.export(user)["rejected_events"]
+    assert kept["reason"] == "not a user state"
+    assert user in services.adapters.due(0, 1, 10_000), "the job tries again"
 
 
 def test_without_the_cold_store_the_message_comes_again(services: Services, user: str) -> None:

@@ -159,6 +159,29 @@ def test_erasing_again_or_somebody_unknown_is_no_error_and_touches_nobody_else(
     assert set(tables_with(sql, other)) >= {"interactions", "user_states", "rejected_events"}
 
 
+def test_rejected_events_are_found_by_whose_they_are_not_by_what_they_quote(
+    profiles: Function, ingest: Function, deployment: Services, sql: ConnectionPool, user: str
+) -> None:
+    nameless = {"type": "?", "title": "x" * 70_000}  # cut before it could name anybody, and unreadable from then on
+    ingest.post("/push", envelope(json.dumps({"user_id": user, "events": [nameless]}).encode(), f"{user}-own"), None)
+    unread = envelope(b"no JSON", f"{user}-unread")
+    unread["message"]["orderingKey"] = user
+    ingest.post("/push", unread, None)
+    deployment.log.reject("as before there were pseudonyms", json.dumps({"user_id": user}).encode(), f"{user}-old")
+    other = {"user_id": f"{user}0", "events": [{"type": "?", "content_id": user, "note": "y" * 70_000}]}
+    ingest.post("/push", envelope(json.dumps(other).encode(), f"{user}0-own"), None)
+    query = "SELECT message_id FROM rejected_events WHERE message_id LIKE %s ORDER BY id"
+    messages = lambda: [name for (name,) in sql.run(lambda c: c.execute(query, (f"{user}%",)).fetchall())]  # noqa: E731
+
+    exported = profiles.ask(EXPORT, {}, user)["data"]["rejected_events"]
+    assert sorted(row["message_id"] for row in exported) == [f"{user}-old", f"{user}-own", f"{user}-unread"]
+    assert all("user_hash" not in row for row in exported)
+    assert profiles.ask(ERASE, {}, user)["deleted"]["rejected_events"] == 3
+    assert messages() == [f"{user}0-own"]
+    ingest.post("/push", unread, None)
+    assert messages() == [f"{user}0-own"], "what comes late is not kept either"
+
+
 def test_one_erases_oneself_and_a_service_whomever_it_is_told(profiles: Function, user: str) -> None:
     assert profiles.post(ERASE, {"user_id": "bob"}, user).status_code == 403
     assert profiles.post(EXPORT, {"user_id": "bob"}, user).status_code == 403

@@ -110,6 +110,12 @@ def test_a_refused_body_is_not_even_read(deployment: Services, user: str) -> Non
     assert codes == [400] * 4 + [429]
 
 
+def test_another_way_to_write_the_path_is_no_other_budget(deployment: Services, user: str) -> None:
+    instance = serving(RECOMMEND_ROUTES, limited(deployment))
+    codes = [instance.post(RECOMMENDATIONS + "/" * number, {"limit": 1}, user).status_code for number in range(6)]
+    assert codes == [200] * 4 + [429] * 2
+
+
 def test_a_service_may_call_more_often(deployment: Services, user: str) -> None:
     instance = serving(RECOMMEND_ROUTES, limited(deployment))
     codes = [instance.post(RECOMMENDATIONS, {"limit": 1}, user, ("service",)).status_code for _ in range(13)]

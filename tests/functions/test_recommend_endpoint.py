@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,10 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from core.api import answers
+from core.flows.recommend import recommend as answered
+from core.flows.services import Services
+from core.interaction import Interaction, InteractionType
+from core.ranking.query import Query
 
 RECOMMENDATIONS = "/api/v1/recommendations"
 ALL = [f"title-{number:02d}" for number in range(40)]
@@ -74,6 +79,15 @@ def test_recent_events_change_the_answer_at_once(recommend: Function, user: str)
     assert {source for row in after["recommendations"] for source in row["based_on"]} <= set(just_seen)
     assert all(row["based_on"] for row in after["recommendations"][:3])
     assert ids(recommend.ask(RECOMMENDATIONS, {}, user)) == ids(before)
+
+
+def test_events_that_are_not_logged_yet_have_no_place_in_the_log(
+    deployment: Services, push: Callable[..., Any], user: str
+) -> None:
+    push(user, {"event_id": "e", "content_id": "title-05", "type": "like"})
+    liked = Interaction("e", user, "title-05", InteractionType.LIKE, time.time())
+    answer = answered(deployment, Query(user, recent_events=(liked, replace(liked, event_id="f"))), time.time())
+    assert answer.state_seq == 1
 
 
 def personal_parts(answer: dict[str, Any]) -> dict[str, dict[str, float]]:

@@ -19,6 +19,7 @@ from core.flows.personalize_search import Result, blend, weight_of
 from core.flows.services import Services
 from core.local.tokens import sign_local_token
 from core.search_client import MOST_PER_USER, SearchPersonalizer, SearchResult
+from core.snapshot.snapshot import Snapshot
 
 PATH = "/api/v1/search/personalize"
 FOUND = [{"content_id": f"title-{number:02d}", "score": 1.0 - number / 50} for number in range(12)]
@@ -95,6 +96,26 @@ def test_the_control_variant_changes_nothing(recommend: Function, user: str) -> 
         (row["content_id"], pytest.approx(row["score"])) for row in FOUND
     ]
     assert all(row["personal_score"] is None for row in found["results"])
+
+
+class Swapping:
+    """Snapshots of which each is gone as soon as it has been handed out."""
+
+    failure = None
+
+    def __init__(self, services: Services) -> None:
+        self._left = [services.snapshots.current(time.time())]
+
+    def current(self, now: float) -> Snapshot:
+        return self._left.pop()
+
+
+def test_a_new_snapshot_in_the_middle_of_a_search_is_for_the_next_one(
+    deployment: Services, recommend: Function, user: str
+) -> None:
+    body = {"results": FOUND, "experiment_variant": "high"}
+    swapping = serving(RECOMMEND_ROUTES, replace(deployment, snapshots=Swapping(deployment)))  # type: ignore[arg-type]
+    assert swapping.ask(PATH, body, user) == recommend.ask(PATH, body, user)
 
 
 def test_titles_that_are_not_in_the_catalogue_are_no_error(recommend: Function, user: str) -> None:

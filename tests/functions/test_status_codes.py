@@ -11,7 +11,7 @@ import pytest
 from function_client import SECRET, Function, envelope, serving
 from werkzeug.test import TestResponse
 
-from core.api.routes import COLLECT_ROUTES, INGEST_ROUTES, PROFILE_ROUTES, RECOMMEND_ROUTES
+from core.api.routes import COLLECT_ROUTES, INGEST_ROUTES, PROBE_AGAIN_S, PROFILE_ROUTES, RECOMMEND_ROUTES
 from core.config import StoreSettings
 from core.flows.services import Services
 from core.stores.gcs import ensure_bucket
@@ -218,6 +218,31 @@ def test_health_names_what_does_not_answer(deployment: Services) -> None:
     assert body["status"] == "degraded"
     assert (body["cold_store"], body["hot_store"]) == ("unavailable", "ok")
     assert body["snapshot"] not in ("unavailable", "")
+
+
+class Asked:
+    """Stores that answer what is small, and count how often they are asked."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def load_state(self, user_id: str) -> None:
+        self.times += 1
+
+    def filled(self) -> bool:
+        self.times += 1
+        return False
+
+
+def test_everybody_who_asks_for_health_together_asks_the_stores_once_and_for_little(deployment: Services) -> None:
+    asked = Asked()
+    instance = serving(RECOMMEND_ROUTES, replace(deployment, log=asked, popularity=asked))  # type: ignore[arg-type]
+    answers = [instance.client.get("/health").get_json() for _ in range(5)]
+    assert [answer["status"] for answer in answers] == ["ok"] * 5
+    assert asked.times == 2
+    time.sleep(PROBE_AGAIN_S)
+    instance.client.get("/health")
+    assert asked.times == 4
 
 
 def test_a_corrupt_state_is_a_cold_start_that_says_so_until_the_next_event(

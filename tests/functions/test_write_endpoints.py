@@ -83,6 +83,17 @@ def test_several_interactions_travel_as_one_message_in_their_order(
     assert [event.event_id for event in stored] == accepted["event_ids"]
 
 
+def test_what_proposed_a_title_is_believed_from_services_alone(
+    collect: Function, pulled: Callable[[], list[Any]], user: str
+) -> None:
+    told = {"content_id": "title-01", "type": "impression", "request_id": "r", "strategy": "content", "latency_ms": 2.0}
+    assert collect.post(INTERACTIONS, told, user).status_code == 202
+    assert collect.post(INTERACTIONS, told | {"user_id": user}, "platform", ("service",)).status_code == 202
+    own, platforms = (json.loads(message.data)["events"][0] for message in pulled())
+    assert not {"strategy", "latency_ms"} & set(own)
+    assert (platforms["strategy"], platforms["latency_ms"]) == ("content", 2.0)
+
+
 def test_the_same_envelope_twice_changes_nothing(
     ingest: Function, deployment: Services, push: Callable[..., dict[str, Any]], user: str
 ) -> None:

@@ -233,7 +233,10 @@ def audit(traffic: Traffic) -> None:
             assert report["events"] == len(found)
             assert report["fast_tier"] != "different", report
             state = services.log.load_state(user)
-            insist(lambda user=user, state=state: hot.get(user) == state or _nudged(traffic, user), "the hot copy")
+            insist(
+                lambda user=user, state=state: hot.get_with_adapter(user)[0] == state or _nudged(traffic, user),
+                "the hot copy",
+            )
         payloads = connection.execute("SELECT payload FROM rejected_events").fetchall()
     kept = b" ".join(payload for (payload,) in payloads)
     assert [mark for mark in traffic.poison if mark.encode() not in kept] == []

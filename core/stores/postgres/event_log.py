@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from core.errors import InvalidInput
 from core.interaction import Event, Interaction, InteractionType, Onboarding, from_record, signal_strength, to_record
+from core.stores.deadline import remaining_s
 from core.stores.postgres.connect import Connection, ConnectionPool
+from core.stores.postgres.locks import among_writers
 from core.stores.protocols import Appended, Due, Fold, SequencedEvent, StoredState
 from core.stores.pseudonyms import UNKEYED, Pseudonyms
 
 PAGE = 1000  # events per round trip of a replay
 MOST_TITLES = 200_000  # that are counted anew: what nobody has heard of is of no use, and callers can make up any
+MOST_EVENTS = 1_000_000  # the latest, that are counted anew: older ones weigh less
 
 # Types that are positive whatever their details; ratings and progress depend on theirs (signal_strength).
 _ALWAYS_POSITIVE = [str(kind) for kind in InteractionType if signal_strength(Interaction("", "", "", kind, 0.0)) > 0]
@@ -43,8 +48,14 @@ _LOAD_STATE = "SELECT version, seq, state FROM user_states WHERE user_id = %s AN
 DO_NOT_WAIT = "SET LOCAL synchronous_commit = off"
 DROP_CREATED = "DELETE FROM user_states WHERE user_id = %s AND version = 0"
 _EVENTS = "SELECT seq, payload FROM interactions WHERE user_id = %s AND seq > %s ORDER BY seq LIMIT %s"
+_LATEST = """
+SELECT seq, payload FROM interactions WHERE user_id = %s AND type <> 'impression' ORDER BY seq DESC LIMIT %s
+"""
 _CHECKPOINT = "SELECT seq, state FROM checkpoints WHERE user_id = %s"
-_REJECT = "INSERT INTO rejected_events (message_id, reason, payload) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+_REJECT = """
+INSERT INTO rejected_events (message_id, reason, payload, user_hash) SELECT %s, %s, %s, %s
+WHERE NOT EXISTS (SELECT FROM erasures WHERE user_hash = ANY(%s)) ON CONFLICT DO NOTHING
+"""
 _MARK_STALE = "UPDATE user_states SET hot_stale_at = coalesce(hot_stale_at, now()) WHERE user_id = %s"
 _STALE = """
 SELECT user_id, version, seq, state FROM user_states
@@ -55,17 +66,32 @@ _CLEAR_STALE = "UPDATE user_states SET hot_stale_at = NULL WHERE user_id = %s AN
 _POPULARITY = f"""
 SELECT content_id, sum(power(2.0::float8,
            greatest(least(extract(epoch FROM occurred_at)::float8 - %(now)s, 0) / %(half_life)s, -1000)))
-FROM interactions
-WHERE occurred_at >= to_timestamp(%(since)s) AND content_id IS NOT NULL AND {_POSITIVE}
+FROM (
+    SELECT content_id, min(occurred_at) AS occurred_at
+    FROM (
+        SELECT user_id, content_id, occurred_at FROM interactions
+        WHERE occurred_at >= to_timestamp(%(since)s) AND content_id IS NOT NULL AND {_POSITIVE}
+        ORDER BY occurred_at DESC LIMIT {MOST_EVENTS}
+    ) AS latest
+    GROUP BY user_id, content_id
+) AS liked
 GROUP BY content_id ORDER BY 2 DESC LIMIT {MOST_TITLES}
 """
 _OUTCOMES = f"""
-SELECT content_id, type = 'impression' AS shown, sum(power(2.0::float8,
+SELECT content_id, shown, sum(power(2.0::float8,
            greatest(least(extract(epoch FROM occurred_at)::float8 - %(now)s, 0) / %(half_life)s, -1000)))
-FROM interactions
-WHERE occurred_at >= to_timestamp(%(since)s) AND content_id IS NOT NULL
-      AND (type = 'impression' OR ((payload ->> 'request_id') IS NOT NULL AND {_POSITIVE}))
-GROUP BY content_id, shown
+FROM (
+    SELECT content_id, shown, min(occurred_at) AS occurred_at
+    FROM (
+        SELECT user_id, event_id, content_id, type = 'impression' AS shown, occurred_at FROM interactions
+        WHERE occurred_at >= to_timestamp(%(since)s) AND content_id IS NOT NULL
+              AND ((type = 'impression' AND (payload ->> 'strategy') IS NOT NULL)
+                   OR ((payload ->> 'request_id') IS NOT NULL AND {_POSITIVE}))
+        ORDER BY occurred_at DESC LIMIT {MOST_EVENTS}
+    ) AS latest
+    GROUP BY user_id, content_id, shown, CASE WHEN shown THEN event_id END
+) AS told
+GROUP BY content_id, shown ORDER BY 3 DESC LIMIT {2 * MOST_TITLES}
 """
 _EVIDENCE = "SELECT payload FROM interactions WHERE type <> 'impression' ORDER BY user_id, occurred_at, seq"
 
@@ -102,12 +128,18 @@ class PostgresEventLog:
                 return
             after_seq = rows[-1][0]
 
+    def latest(self, user_id: str, limit: int) -> list[SequencedEvent]:
+        rows = self._pool.run(lambda c: c.execute(_LATEST, (user_id, limit), prepare=True).fetchall())
+        return [SequencedEvent(seq, from_record(payload)) for seq, payload in reversed(rows)]
+
     def checkpoint(self, user_id: str) -> StoredState | None:
         row = self._pool.run(lambda c: c.execute(_CHECKPOINT, (user_id,), binary=True).fetchone())
         return StoredState(version=0, seq=row[0], blob=row[1]) if row else None
 
-    def reject(self, reason: str, payload: bytes, message_id: str) -> None:
-        self._pool.run(lambda c: c.execute(_REJECT, (message_id, reason, payload)))
+    def reject(self, reason: str, payload: bytes, message_id: str, user_id: str = "") -> None:
+        hashes = self._pseudonyms.all_of(user_id) if user_id else []
+        row = (message_id, reason, payload, hashes[0] if hashes else None, hashes)
+        self._pool.run(lambda connection: _reject(connection, user_id, row))
 
     def mark_hot_stale(self, user_id: str) -> None:
         self._pool.run(lambda c: c.execute(_MARK_STALE, (user_id,)))
@@ -121,11 +153,11 @@ class PostgresEventLog:
 
     def popularity(self, since: float, half_life_s: float, now: float) -> dict[str, float]:
         arguments = {"since": since, "half_life": half_life_s, "now": now}
-        return dict(self._pool.run(lambda c: c.execute(_POPULARITY, arguments).fetchall()))
+        return dict(self._pool.run(lambda connection: _counted(connection, _POPULARITY, arguments)))
 
     def outcomes(self, since: float, half_life_s: float, now: float) -> tuple[dict[str, float], dict[str, float]]:
         arguments = {"since": since, "half_life": half_life_s, "now": now}
-        rows = self._pool.run(lambda c: c.execute(_OUTCOMES, arguments).fetchall())
+        rows = self._pool.run(lambda connection: _counted(connection, _OUTCOMES, arguments))
         shown, liked = ({name: count for name, kind, count in rows if kind is wanted} for wanted in (True, False))
         return shown, liked
 
@@ -135,6 +167,24 @@ class PostgresEventLog:
             cursor.execute(_EVIDENCE)
             for (payload,) in cursor:
                 yield from_record(payload)
+
+
+def _counted(connection: Connection, statement: str, arguments: Mapping[str, float]) -> list[tuple[Any, ...]]:
+    """The rows; Declined when counting takes more than half of the time that a request has left: the server itself ends
+    it, because a wait that the client ends looks like a server that is gone."""
+    left_s = remaining_s()
+    with connection.transaction():
+        if left_s < math.inf:
+            limit_ms = str(max(round(left_s * 500), 1))
+            connection.execute("SELECT set_config('statement_timeout', %s, true)", (limit_ms,))
+        return connection.execute(statement, arguments).fetchall()
+
+
+def _reject(connection: Connection, user_id: str, row: Sequence[object]) -> None:
+    with connection.transaction():
+        if user_id:
+            among_writers(connection, [user_id])
+        connection.execute(_REJECT, row)
 
 
 def _append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -37,6 +37,7 @@ _MOVE = """
 UPDATE experiments SET status = %s, started_at = to_timestamp(%s), stopped_at = to_timestamp(%s)
 WHERE name = %s AND status = %s
 """
+_MOVE_ALONE = "SELECT pg_advisory_xact_lock(x'534F4E58'::int, 0)"  # "SONX"
 _REWEIGH = "UPDATE variants SET weight = %s WHERE experiment = %s AND name = %s"
 _NOT_ERASED = "NOT EXISTS (SELECT FROM erasures WHERE user_hash = ANY(%(tombstones)s))"
 _EXPOSE = f"""
@@ -104,9 +105,23 @@ class PostgresExperiments:
         rows = self._pool.run(lambda c: c.execute(_ALL, {"status": status}).fetchall(), prompt=True)
         return [_experiment(row) for row in rows]
 
-    def move(self, before: Experiment, after: Experiment) -> None:
+    def move(
+        self,
+        before: Experiment,
+        after: Experiment,
+        check: Callable[[tuple[Experiment, ...]], None] | None = None,
+    ) -> None:
         values = (after.status, after.started_at, after.stopped_at, after.name, before.status)
-        if not self._pool.run(lambda c: c.execute(_MOVE, values).rowcount):
+
+        def work(connection: Connection) -> int:
+            with connection.transaction():
+                if check is not None:
+                    connection.execute(_MOVE_ALONE)
+                    rows = connection.execute(_ALL, {"status": Status.RUNNING}).fetchall()
+                    check(tuple(map(_experiment, rows)))
+                return connection.execute(_MOVE, values).rowcount
+
+        if not self._pool.run(work):
             raise Conflict(f"experiment {before.name} is not {before.status} any more")
 
     def reweigh(self, name: str, weights: Mapping[str, float]) -> None:

@@ -8,7 +8,7 @@ from core.stores.postgres.connect import Connection, ConnectionPool
 from core.stores.protocols import StoredState
 
 _EXPIRED = """
-SELECT user_id, max(seq) FROM interactions WHERE received_at < to_timestamp(%s)
+SELECT user_id, max(seq) FROM interactions WHERE received_at < to_timestamp(%s) AND user_id > %s
 GROUP BY user_id ORDER BY user_id LIMIT %s
 """
 _LOCK = "SELECT FROM user_states WHERE user_id = %s FOR NO KEY UPDATE"
@@ -51,9 +51,9 @@ class PostgresRetention:
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
 
-    def expired(self, before: float, limit: int) -> list[tuple[str, int]]:
+    def expired(self, before: float, limit: int, after: str = "") -> list[tuple[str, int]]:
         with self._pool.unlimited() as connection:  # it looks at all that is old, once a night
-            return [(user_id, int(seq)) for user_id, seq in connection.execute(_EXPIRED, (before, limit))]
+            return [(user_id, int(seq)) for user_id, seq in connection.execute(_EXPIRED, (before, after, limit))]
 
     def keep(self, user_id: str, state: StoredState, now: float) -> bool:
         return self._pool.run(lambda connection: _keep(connection, user_id, state, now))
