@@ -36,7 +36,7 @@ class StoreSettings:
     redis_url: str = ""  # redis:// or rediss://; Memorystore's AUTH string is part of it
     redis_ca_file: str = ""  # certificate authority of Memorystore's TLS
     redis_timeout_s: float = 0.25  # a hot store slower than this is worse than the cold one
-    state_ttl_s: int = 30 * 86_400  # design section 5: hot copies live 30 days, refreshed on use
+    state_ttl_s: int = 30 * 86_400  # hot copies live 30 days, refreshed on use
     project: str = "sona-local"  # Google Cloud project of the topics
     publish_timeout_s: float = 3.0  # collect answers 503 when the broker takes longer
     pubsub_endpoint: str = ""  # host:port of a Pub/Sub stand-in; empty means Google's
@@ -66,11 +66,11 @@ class AuthSettings:
 class RankingSettings:
     """How answers are composed; core.experiments.overrides says which of these a variant may change."""
 
-    preset: str = "tuned"  # weights from data; or sona (.30/.20/.40/.10) or classic (.35/.25/.30/.10), design section 6
+    preset: str = "tuned"  # weights from data; or sona (.30/.20/.40/.10) or classic (.35/.25/.30/.10), as specified
     fusion: str = "logs"  # logs (a log-linear model of the whole catalogue), rrf or scores
     rrf_k: float = 60.0  # Cormack et al. 2009
-    mmr_lambda: float = 0.7  # design section 6
-    genre_cap: float = 0.7  # of an answer from one primary genre; .5 costs ml-1m NDCG@10 .004, the mission's .4 more
+    mmr_lambda: float = 0.7  # as specified
+    genre_cap: float = 0.7  # of an answer from one primary genre; .5 costs ml-1m NDCG@10 .004, the specified .4 more
     cold_start_draw: bool = False  # Thompson sampling of genres for new viewers; costs them .01 NDCG@10, the mean gains
     exploration_share: float = 0.3  # of answers whose tenth place goes to a new title; NDCG@10 costs: 1 .0015 and .0025
     events: str = ""  # JSON list of yearly occasions, instead of those of core.candidates.calendar; []: none
@@ -93,18 +93,18 @@ class RankingSettings:
     fusion_attention: str = "best"
     history_attention: str = ""  # a mechanism or "selected" pools the history into a query; "": .8^age, no worse
     pattern_strength: float = 0.3  # log-odds per unit of lift of the patterns found; 0: no patterns
-    counters_max_age_s: float = 30.0  # shared counters are cached this long per instance, design section 2
+    counters_max_age_s: float = 30.0  # shared counters are cached this long per instance
 
 
 @dataclass(frozen=True, slots=True)
 class AdaptationSettings:
     """When slow tiers learn, from what, and when an update is refused."""
 
-    interactions: int = 5  # since the last adaptation was asked for, design section 6
-    interval_s: float = 3600.0  # between two adaptations of one user, design section 6
-    signal: float = 0.7  # accumulated |signal strength| to be exceeded, design section 6
-    topic: str = "adaptation-requests"  # design section 3
-    passes: int = 5  # over the examples per adaptation, design section 6
+    interactions: int = 5  # since the last adaptation was asked for, as specified
+    interval_s: float = 3600.0  # between two adaptations of one user, as specified
+    signal: float = 0.7  # accumulated |signal strength| to be exceeded, as specified
+    topic: str = "adaptation-requests"
+    passes: int = 5  # over the examples per adaptation, as specified
     # What keeps an old taste through a new one: small replay, by `sona evaluate --protocol forgetting`. EWC++ with the
     # lambda of the original's README, 0.4, keeps as much or more of it and learns the new one less well.
     ewc_lambda: float = 0.0
@@ -125,9 +125,9 @@ class PatternSettings:
 
     max_age_s: float = 60.0  # how long an instance may go on with patterns it has read
     capacity: int = 10_000  # patterns in the bank and in every instance: searched in a quarter of a millisecond
-    min_similarity: float = 0.7  # below, a pattern is about something else; design section 12
-    prune_below: float = 0.3  # design section 6
-    merge_above: float = 0.95  # design section 6
+    min_similarity: float = 0.7  # below, a pattern is about something else
+    prune_below: float = 0.3  # as specified
+    merge_above: float = 0.95  # as specified
     per_cluster: int = 6  # sessions that share a pattern, on average
     outcome_s: float = 86_400.0  # after an answer, before its applications are counted with how they ended
     kept_days: float = 90.0  # sessions behind the patterns; they are about persons
@@ -212,7 +212,7 @@ class Settings:
     cache_dir: str = "/tmp/sona"  # snapshots and models; memory on Cloud Run, sized for two snapshots
     snapshot_max_age_s: float = 30.0  # how long an instance may serve before it looks at the active pointer
     snapshot_max_mib: int = 300  # what is published; two must fit into an instance's /tmp, which is memory
-    max_body_bytes: int = 262_144  # request bodies, gcp security checklist
+    max_body_bytes: int = 262_144  # request bodies
     request_deadline_s: float = 1.0  # stores hold an answer no longer; what they have not given is named in `degraded`
     answer_ttl_s: float = 0.0  # how long an answer may be given again to a viewer who has done nothing since; 0: never
     impressions: bool = True  # publish what was shown (best effort)

@@ -81,7 +81,7 @@ _FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (Intera
 
 ONBOARDING = "onboarding"  # the log's type column for an Onboarding event
 
-# Signed strength of one event, in the order of design section 6: complete > rating > start > click > skip (negative).
+# Signed strength of one event, in the specified order: complete > rating > start > click > skip (negative).
 _STRENGTH = {
     InteractionType.IMPRESSION: 0.0,
     InteractionType.SEARCH_CLICK: 0.2,

@@ -29,7 +29,7 @@ class BaseSettings:
     MovieTweetings by as much.
     """
 
-    rank: int = 16  # design section 1
+    rank: int = 16  # as specified
     sample: int = 20_000  # ten for each of its 2 048 weights; 200 000 pairs take 100 MB
     negatives: int = 10
     held_back: float = 0.2  # of each user's likes, the latest

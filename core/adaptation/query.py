@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from core.adaptation.space import Space
 from core.numeric.vectors import Floats
 
-RECENT = 10  # liked titles in a query; 10 was at least as good as 3 and better than 1 (reference/ranking, section 3)
+RECENT = 10  # liked titles in a query; 10 was at least as good as 3 and better than 1 in offline trials
 DECAY = 0.8  # per title back, as in the ranking's history
 SESSION_WEIGHT = 2.0  # of titles of the session that goes on: what is watched now says more about tonight
 

@@ -17,7 +17,7 @@ from scipy import sparse
 Floats = NDArray[np.floating]
 Gradients = dict[str, Floats]
 
-DIMS = 512  # design section 11: content and user vectors
+DIMS = 512  # content and user vectors
 SPREAD = 0.3  # of the starting projections: the smaller, the sooner training leaves plain similarity behind
 _EPSILON = 1e-6
 

@@ -80,7 +80,7 @@ def personalize_search(
 
 
 def blend(results: Sequence[Result], personal: Mapping[str, float], weight: float) -> tuple[Personalized, ...]:
-    """final = r (1 - w) + s w per result, best first (design section 6)."""
+    """final = r (1 - w) + s w per result, best first."""
     known = [personal[one.content_id] for one in results if one.content_id in personal]
     usual = math.fsum(known) / len(known) if known else 0.0
     if not known:

@@ -15,7 +15,7 @@ from core.patterns.circumstances import MATCHING, Circumstances, Codebook, agree
 from core.patterns.known import KnownPattern, content_space, topics
 from core.snapshot.snapshot import Snapshot
 
-MIN_SIMILARITY = 0.7  # design section 12: below, a pattern is about something else
+MIN_SIMILARITY = 0.7  # below, a pattern is about something else
 OVER_FETCH = 4  # times as many by similarity as are wanted, from which circumstances choose
 EMBED_AT_ONCE = 4096  # patterns whose titles' topics are gathered together: 15 MB
 

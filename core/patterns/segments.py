@@ -26,7 +26,7 @@ USERS_PER_SEGMENT = 40  # on average, until there are MAX_SEGMENTS
 SEGMENT_RESULTS = 20  # titles that a segment likes more than everybody does
 MIN_APPLICATIONS = 10  # of a pattern in a segment, before its lift there says anything
 MIN_SEGMENTS_KNOWN = 2  # a pattern that one segment knows is that segment's
-UNIVERSAL_SHARE = 0.8  # of the segments in which the lift must be positive, design section 6
+UNIVERSAL_SHARE = 0.8  # of the segments in which the lift must be positive, as specified
 
 
 @dataclass(frozen=True, slots=True, eq=False)

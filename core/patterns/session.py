@@ -16,7 +16,7 @@ from core.interaction import Event, Interaction, InteractionType, signal_strengt
 from core.patterns.circumstances import circumstances
 from core.profile.session import SESSION_GAP_S
 
-MIN_POSITIVES = 3  # results of a session that went well, design section 6
+MIN_POSITIVES = 3  # results of a session that went well, as specified
 MAX_POSITIVES = 10  # then the next session begins: as many as a query looks back
 MIN_QUALITY = 0.5  # mean strength of the positive results x their share: three clicks are no success, three half films
 MORE_THAN_HALF = 0.5  # of a title watched is a positive result, less says nothing

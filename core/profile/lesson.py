@@ -22,7 +22,7 @@ from core.profile.session import current_session
 from core.profile.state import UserState
 from core.snapshot.snapshot import Snapshot
 
-PASSED_OVER = 20  # titles that an event is held against; 100 are no better (reference/ranking, section 3)
+PASSED_OVER = 20  # titles that an event is held against; 100 are no better in offline trials
 NEAR = 5  # of them from the neighbours of recent likes: what would be recommended; 0 to 10 measure the same
 NEIGHBOURS = 20  # of each recent like that these are drawn from
 POPULARITY_POWER = 0.75  # tempers the popularity that the others are drawn by (Mikolov et al. 2013)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.candidates.gather import Ranking, floor
 
 FUSIONS = ("logs", "rrf", "scores")
-PRESETS: dict[str, dict[str, float]] = {  # design section 6
+PRESETS: dict[str, dict[str, float]] = {  # as specified
     "sona": {"collaborative": 0.30, "content": 0.20, "graph": 0.40, "context": 0.10},
     "classic": {"collaborative": 0.35, "content": 0.25, "graph": 0.30, "context": 0.10},
 }

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from core.numeric.activations import silu
 from core.numeric.vectors import Floats
 
-DECAYS = (0.015, 0.51, 0.70, 0.84, 0.94, 0.99)  # per step, from the very last title to everything: reference/ranking
+DECAYS = (0.015, 0.51, 0.70, 0.84, 0.94, 0.99)  # per step, from the very last title to everything
 WINDOW = 50  # steps that are looked back: as many as requests do
 FADING = np.array(DECAYS)[:, None] ** np.arange(WINDOW)
 EPSILON = 1e-5  # of the variance that is divided by

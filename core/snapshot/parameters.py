@@ -24,8 +24,8 @@ class SnapshotParameters:
     cosine_shrinkage: float = 10.0  # two titles with one common viewer are no evidence
     transition_window: int = 5  # next-title NDCG@10 .124 and .160 on two data sets; only the very next: .113 and .143
     transition_decay: float = 0.7  # per further gap; .5 and .9 are within one standard error, .3 is worse
-    transition_shrinkage: float = 20.0  # reference/ranking: K / (row + 20)
-    sequence_decays: tuple[float, ...] = (0.3, 0.85)  # reference/ranking: one for the last titles, one for the taste
+    transition_shrinkage: float = 20.0  # K / (row + 20); best of offline trials on ml-1m
+    sequence_decays: tuple[float, ...] = (0.3, 0.85)  # one for the last titles, one for the taste
     # Ridge = this x sqrt(positives), as for EASE: 300 at a million positives, where it was chosen.
     sequence_regularisation: float = 0.3
     sequence_max_titles: int = 4000  # two scales: an 8 000^2 system, 256 MB of float32 and half a minute of one core

@@ -4,7 +4,7 @@
 
 For every mechanism: d 64/256/512 x 16/64/256 keys, one query and 64 queries in one call, through `attend` with its
 validation. Medians of repeated calls. The floor is softmax(q k^T / sqrt d) v in plain NumPy on the same arrays, timed
-in turn with the mechanism. The original's figures are for one query through its Node binding (upstream.md f.2).
+in turn with the mechanism. The original's figures are for one query through its Node binding.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from core.stores.valkey import UserKeys, ValkeyHotStates, client, keys_of
 from tests.benchmarks.measure import Row, row
 from tests.benchmarks.world import World
 
-ADAPTER_DIMS, SLOW_RANK, FAST_RANK = 512, 8, 2  # the largest that design section 1 allows
+ADAPTER_DIMS, SLOW_RANK, FAST_RANK = 512, 8, 2  # the largest that is allowed
 MILLION = 1_000_000
 
 

@@ -1,4 +1,4 @@
-"""The event log and the user states folded from it: the truth (design section 5)."""
+"""The event log and the user states folded from it: the truth."""
 
 from __future__ import annotations
 
