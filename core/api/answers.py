@@ -53,6 +53,9 @@ class RecommendOut(TypedDict):
         dict[str, float], Field(description="strategy -> its share of the highest possible score, for this viewer")
     ]
     routing: NotRequired[Annotated[RoutingOut, Field(description="with a text: what it was taken for")]]
+    given_up: NotRequired[
+        Annotated[tuple[str, ...], Field(description="filters of the text that nothing met together: left out")]
+    ]
 
 
 class UserRecommendOut(RecommendOut):

@@ -86,6 +86,8 @@ def recommendations(answer: Answer) -> answers.RecommendOut:
     }
     if answer.routed is not None:
         told["routing"] = routing_out(answer.routed, answer.generated_at)
+    if answer.given_up:
+        told["given_up"] = tuple("on_my_platforms" if name == "own_platforms" else name for name in answer.given_up)
     return told
 
 

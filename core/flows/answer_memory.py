@@ -102,16 +102,16 @@ def _spelled(settings: RankingSettings) -> str:
 
 
 def _encoded(composed: Ranked, now: float) -> bytes:
-    return json.dumps([now, dict(composed.weights), composed.pattern_match, composed.items]).encode()
+    return json.dumps([now, dict(composed.weights), composed.pattern_match, composed.given_up, composed.items]).encode()
 
 
 def _decoded(blob: bytes, oldest: float) -> Ranked | None:
     """None also for what another release has kept in another form: two serve side by side while one is rolled out."""
     try:
-        made_at, weights, pattern_match, items = json.loads(blob)
+        made_at, weights, pattern_match, given_up, items = json.loads(blob)
         if made_at < oldest:
             return None
         recommended = tuple(Recommended(*item)._replace(based_on=tuple(item[6])) for item in items)
     except (TypeError, ValueError, IndexError):
         return None
-    return Ranked(recommended, (), {}, pattern_match, weights)
+    return Ranked(recommended, (), {}, pattern_match, weights, tuple(given_up))

@@ -38,13 +38,15 @@ class Recommended(NamedTuple):  # a tuple is made in a third of the time, and an
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """pattern_match: a pattern was about this request, and results of it were among the candidates."""
+    """pattern_match: a pattern was about this request, and results of it were among the candidates; given_up: filters
+    of the words that nothing met together."""
 
     items: tuple[Recommended, ...]
     degraded: tuple[str, ...]
     elapsed_ms: dict[str, float]
     pattern_match: bool = False
     weights: Mapping[str, float] = field(default_factory=dict)  # strategy -> its share of the highest possible score
+    given_up: tuple[str, ...] = ()
 
 
 def reasons_of(names: tuple[str, ...], parts: NDArray, usual: NDArray) -> list[str]:

@@ -39,7 +39,7 @@ from core.ranking.diversity import NO_FRANCHISE, Cap, diversify, genre_cap
 from core.ranking.fusion import Fused
 from core.ranking.query import Query
 from core.ranking.rules import allowed_rows, on_own_platforms, spared
-from core.routing.plan import Plan
+from core.routing.plan import Plan, given_up
 from core.routing.proposals import asked_for
 from core.snapshot.snapshot import Snapshot
 from core.stores.deadline import within
@@ -69,6 +69,7 @@ class Answer:
     known_events: int = 0  # of the user's own, impressions aside, that the answer knows; onboarding counts as one
     weights: Mapping[str, float] = field(default_factory=dict)  # strategy -> its share of the highest possible score
     elapsed_ms: Mapping[str, float] = field(default_factory=dict)  # strategy, or part of one -> how long it took
+    given_up: tuple[str, ...] = ()  # filters of the words that nothing met together
 
 
 def recommend(services: Services, query: Query, now: float) -> Answer:
@@ -144,6 +145,7 @@ def _composed(services: Services, snapshot: Snapshot, degraded: tuple[str, ...],
         routed=routed,
         known_events=state.interactions + (state.onboarding is not None),
         weights=ranked.weights,
+        given_up=ranked.given_up,
         elapsed_ms=ranked.elapsed_ms,
     )
     record_decision(services.settings.telemetry, answer, trial.settings, ranked, adapter)
@@ -174,9 +176,11 @@ def rank(
     """
     filters, rules = on_own_platforms(query.filters, query.context, state), (query.exclude, query.exclude_seen, now)
     allowed = allowed_rows(snapshot, state, filters, *rules, query.seen_series)
+    lost: tuple[str, ...] = ()
     for weaker in plan.weaker if plan else ():
         if allowed.any():
             break
+        lost = given_up(query.filters, weaker)
         filters = on_own_platforms(weaker, query.context, state)  # where nothing is all that the words say
         allowed = allowed_rows(snapshot, state, filters, *rules, query.seen_series)
     allowed &= spared(snapshot, query.context.viewing_with)
@@ -204,7 +208,7 @@ def rank(
     if plan and plan.like:
         items = tuple(compared(snapshot, item, plan.like[0]) for item in items)
     failed = (*proposed.failed, *degraded)
-    return Ranked(items, failed, proposed.elapsed_ms, applied.by_row is not None, proposed.weights)
+    return Ranked(items, failed, proposed.elapsed_ms, applied.by_row is not None, proposed.weights, lost)
 
 
 def pool_of(query: Query) -> int:

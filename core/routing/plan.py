@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from core.candidates.company import MOOD_GENRES
 from core.ranking.query import Filters, Query
@@ -131,6 +131,11 @@ def _filters(given: Filters, entities: Entities, mood: str | None, named: bool, 
         region=given.region or here,
         own_platforms=given.own_platforms or (said.own_services and not (given.services or entities.services)),
     )
+
+
+def given_up(wanted: Filters, kept: Filters) -> tuple[str, ...]:
+    """Names of the wanted filters that an answer does without."""
+    return tuple(field.name for field in fields(Filters) if getattr(wanted, field.name) != getattr(kept, field.name))
 
 
 def _weaker(given: Filters, wanted: Filters) -> tuple[Filters, ...]:

@@ -92,6 +92,8 @@ def test_what_is_no_query_for_titles_is_marked_and_searched_for_nowhere(asked: F
     assert all("search" not in item["score_parts"] for item in answer["recommendations"])
 
 
-def test_wishes_that_nothing_fulfils_together_still_get_an_answer(asked: Function) -> None:
-    answer = asked.ask(PATH, {"query": "japanese westerns from the 1920s", "limit": 5})
+def test_wishes_that_nothing_fulfils_together_still_get_an_answer_that_says_what_it_lacks(asked: Function) -> None:
+    answer = asked.ask(PATH, {"query": "japanese comedies from the 1920s", "limit": 5})
     assert len(ids(answer)) == 5
+    assert set(answer["given_up"]) == {"languages", "year_min", "year_max"}
+    assert "given_up" not in asked.ask(PATH, {"query": "german comedies", "limit": 5})
